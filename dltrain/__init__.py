@@ -1,0 +1,3 @@
+"""dltrain: train deep-learning models from the command line."""
+
+__version__ = "0.1.0"

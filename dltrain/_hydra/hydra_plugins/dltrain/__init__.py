@@ -1,0 +1,1 @@
+"""dltrain's Hydra plugins."""

@@ -1,0 +1,1 @@
+"""Callbacks: one file each; their contract is in ``base.py``."""

@@ -1,0 +1,119 @@
+"""The callback contract. The hooks fire in this order::
+
+    on_fit_start
+    for each epoch:
+        on_epoch_start
+        for each batch: compute; after an optimizer update:
+            on_step_end
+            [a row of figures is due: on_validation_end]
+            on_checkpoint
+        [a row of figures is due: on_validation_end]
+        on_epoch_end
+        on_checkpoint
+    on_checkpoint
+    on_fit_end, or on_exception
+
+Figures are plain floats in ``trainer.row`` before any hook sees them, and ``on_checkpoint`` fires after every
+callback has had its say, so the order of callbacks in the YAML never changes a result. A callback reads the
+trainer; the one thing it may do to it is ``trainer.request_stop(reason)``. A setting named ``monitor`` is the name
+of a logged metric, and is checked against the task before the training starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dltrain.checkpoint import CheckpointStore
+from dltrain.config import Config
+from dltrain.data import Data
+from dltrain.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from dltrain.trainer import Trainer
+
+HOOKS = (
+    "on_fit_start",
+    "on_epoch_start",
+    "on_step_end",
+    "on_validation_end",
+    "on_epoch_end",
+    "on_checkpoint",
+    "on_fit_end",
+    "on_exception",
+)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a callback is built with, besides its settings.
+
+    Attributes:
+        config: the whole config.
+        container: the same as plain values, as in ``config.yaml``.
+    """
+
+    folder: RunFolder
+    store: CheckpointStore
+    config: Config
+    container: dict[str, Any]
+    data: Data
+
+
+class Callback:
+    """Base of all callbacks: hooks that do nothing. A hook that is not overridden costs nothing."""
+
+    def __init__(self, settings: Any, *, context: RunContext) -> None:
+        """
+        Raises:
+            TypeError: the class defines an ``on_...`` method that is no hook, which would never be called.
+        """
+        self.settings, self.context = settings, context
+        unknown = [name for name in dir(self) if name.startswith("on_") and name not in HOOKS]
+        if unknown:
+            raise TypeError(f"{type(self).__name__}.{unknown[0]} is no hook. The hooks are {', '.join(HOOKS)}")
+
+    @classmethod
+    def overrides(cls, hook: str) -> bool:
+        return getattr(cls, hook) is not getattr(Callback, hook)
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Before the first step, or the first after a resume."""
+
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        """Before an epoch's first batch, or the first of the rest of it after a resume."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After each optimizer update."""
+
+    def on_validation_end(self, trainer: Trainer) -> None:
+        """After a row of figures: ``trainer.row``."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After each epoch; ``trainer.state.epoch`` counts it already."""
+
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        """Where the whole state may be saved: all callbacks have seen the step or the epoch."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last step, and before the test split is evaluated; not after an error."""
+
+    def on_exception(self, trainer: Trainer, error: BaseException) -> None:
+        """When an error ends the training."""
+
+    def best_weights(self) -> dict[str, torch.Tensor] | None:
+        """Returns weights that should be evaluated at the end instead of the last ones, or None."""
+        return None
+
+    def result(self) -> dict[str, Any]:
+        """Returns what this callback has to say in ``result.json``."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a resumed run must know: tensors, numbers, text, lists and dicts."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` returned."""

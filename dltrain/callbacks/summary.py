@@ -1,0 +1,61 @@
+"""``summary``: says at the start what is trained on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from dltrain import registry
+from dltrain.callbacks.base import Callback
+from dltrain.config import setting
+from dltrain.console import log
+from dltrain.data import Data
+
+if TYPE_CHECKING:
+    from dltrain.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class SummarySettings:
+    name: str = setting("Name of the callback.")
+
+
+@registry.register("callbacks", "summary", SummarySettings)
+class Summary(Callback):
+    """Logs the data, the model, the device and the folder, a line each."""
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        config, data = self.context.config, self.context.data
+        log.info("data    %s: %s; %s", config.data.name, describe_task(data), describe_splits(data))
+        log.info(
+            "model   %s: %s parameters; optimizer %s, lr %g",
+            config.model.name,
+            f"{count_parameters(trainer.model):,}",
+            config.optimizer.name,
+            config.optimizer.lr,
+        )
+        log.info("run     %s", self.context.folder.path)
+        if trainer.state.step:
+            log.info("resumed at epoch %s, step %s", trainer.state.epoch, trainer.state.step)
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def describe_task(data: Data) -> str:
+    task = data.task
+    shape = "x".join(map(str, task.input.shape))
+    if task.kind == "next_token":
+        return f"next token out of {task.output_size} from {shape} before it"
+    if task.kind == "regression":
+        return f"{task.output_size} values from {shape}"
+    return f"{max(2, task.output_size)} classes from {shape} ({task.kind})"
+
+
+def describe_splits(data: Data) -> str:
+    validation = "the same evaluated" if data.evaluates_training_data else f"{len(data.validation):,} validation"
+    test = f", {len(data.test):,} test" if data.test is not None else ""
+    return f"{len(data.train):,} training, {validation}{test} samples"

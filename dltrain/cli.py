@@ -1,0 +1,140 @@
+"""The command line: finds the verb, runs it, and turns errors into messages and exit codes.
+
+Nothing here imports Hydra or PyTorch, so ``--help``, ``list`` and completion answer at once; a verb's module
+imports what the verb needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import ModuleType
+
+from dltrain import __version__, config_files
+from dltrain.errors import DltrainError, did_you_mean
+
+# Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
+VERBS = {
+    "resume": "go on with a run that was stopped, or train it longer",
+    "evaluate": "figures of a trained model on a split",
+    "generate": "text from a trained language model",
+    "board": "open TensorBoard on runs",
+    "summary": "layers, shapes and parameters of a model; nothing is trained",
+    "check": "build everything and try one batch; nothing is written",
+    "list": "what there is: data sets, models, ...",
+    "explain": "a setting's meaning, type, range, value, and where it is set",
+    "doctor": "is this machine fit for dltrain?",
+    "completion": "print the completion script for bash, zsh or fish",
+}
+
+_EXAMPLES = """\
+  dltrain model=lstm data=korean_text          train an LSTM on three Korean sentences
+  dltrain generate last "경마장에" -n 4         let it write on
+  dltrain model=mlp data=digits optimizer.lr=0.01 trainer.max_epochs=50
+  dltrain -m model=mlp optimizer.lr=0.01,0.001 one run for each value
+  dltrain resume last trainer.max_epochs=400   train the newest run longer
+"""
+
+
+def main() -> None:
+    """Entry of the ``dltrain`` script; does not return."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    try:
+        return _dispatch(arguments)
+    except DltrainError as error:
+        if os.environ.get("DLTRAIN_TRACEBACK") == "1":
+            traceback.print_exc()
+        label = "" if error.exit_code > 128 else "error: "
+        print(f"{label}{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output, such as 'head', has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a mistake in dltrain or in a module of yours, not in the config", file=sys.stderr)
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if first in ("-V", "--version"):
+        print(f"dltrain {__version__}")
+        return 0
+    if first == "__complete":
+        from dltrain.commands import completion
+
+        return completion.complete(arguments[1:])
+    if first in VERBS:
+        module = importlib.import_module(f"dltrain.commands.{first.replace('-', '_')}")
+        return _run_verb(first, module, arguments[1:])
+    if first and first[0] not in "-+~" and "=" not in first:
+        print(f"error: no verb '{first}'.{did_you_mean(first, VERBS)}", file=sys.stderr)
+        return 2
+    from dltrain.commands import train
+
+    return train.run(arguments)
+
+
+def _run_verb(verb: str, module: ModuleType, arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog=f"dltrain {verb}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    try:
+        parsed = parser.parse_intermixed_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    code: int = module.run(parsed)
+    return code
+
+
+def help_text() -> str:
+    """Returns what ``dltrain --help`` prints, made from the verbs and a look at the YAML files."""
+    lines = [
+        "dltrain: train deep-learning models from the command line.",
+        "",
+        "usage: dltrain [key=value ...]        train; each key=value sets one setting or chooses one of a group",
+        "       dltrain -m [key=v1,v2 ...]     train every combination",
+        "       dltrain VERB ...               do something else ('dltrain VERB --help' tells more)",
+        "",
+        "examples:",
+        _EXAMPLES,
+        "verbs (RUN is a folder, a unique part of its name, or 'last'):",
+        *[f"  {verb:<11} {meaning}" for verb, meaning in VERBS.items()],
+        "",
+        "groups, and what each can be ('dltrain list GROUP' says more):",
+    ]
+    for group in config_files.GROUPS:
+        names = ", ".join(config_files.options(group)) or "none yet"
+        lines.append(f"  {group:<11} {names}")
+    lines += [
+        "",
+        "flags of training:",
+        "  --config-dir DIR  a folder with YAML files of your own (or DLTRAIN_CONFIG_PATH)",
+        "  --config FILE     start from a run's config.yaml instead of the groups",
+        "  -m, --multirun    one run for each combination of the comma lists",
+        "  --cfg job         print the composed config and stop",
+        "",
+        "'dltrain explain' lists every setting.",
+    ]
+    return "\n".join(lines)

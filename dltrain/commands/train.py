@@ -1,0 +1,176 @@
+"""Training, single (``dltrain key=value ...``) and many (``dltrain -m ...``)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dltrain import config_files
+from dltrain.errors import ConfigError, DltrainError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from dltrain.config import Config
+    from dltrain.run import Outcome
+
+# Hydra's own flags: with one of these, Hydra's command line takes over.
+_HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p", "--hydra-help")
+FAILED_TRIALS = 8
+
+
+def run(arguments: list[str]) -> int:
+    """Trains what the command line says."""
+    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    if any(flag in _HYDRA_FLAGS for flag in flags):
+        return _run_hydra(arguments)
+    parsed = parse(arguments)
+    from dltrain import run as runner
+
+    config, container = load(parsed)
+    outcome = runner.train(config, container, parsed.overrides)
+    print_outcome(outcome)
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dltrain", add_help=False, exit_on_error=False)
+    add_config_arguments(parser)
+    try:
+        parsed, unknown = parser.parse_known_args(arguments)
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise ConfigError(f"the command line cannot be read: {error}") from error
+    flags = [word for word in unknown if word.startswith("-")]
+    if flags:
+        raise ConfigError(f"no flag '{flags[0]}' ('dltrain --help' lists them)")
+    parsed.overrides += unknown
+    return parsed
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every verb takes that composes a config."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for training")
+    parser.add_argument("--config-dir", "-cd", action="append", metavar="DIR", help="a folder of your own YAML files")
+    parser.add_argument("--config", metavar="FILE", help="a run's config.yaml to start from")
+
+
+def load(parsed: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
+    """Composes and checks the config of a command line; also returns it as plain values."""
+    from dltrain import compose, config
+
+    folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
+    if parsed.config:
+        container = compose.override_values(_saved(Path(parsed.config)), parsed.overrides, allowed=("",))
+        container["run_dir"] = None if "run_dir" not in " ".join(parsed.overrides) else container["run_dir"]
+    else:
+        container = compose.compose(parsed.overrides, folders).container
+    return config.load(container, (*folders, *config_files.user_dirs())), container
+
+
+def _saved(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        container = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config {path} is no YAML: {error}") from error
+    if not isinstance(container, dict):
+        raise ConfigError(f"--config {path} holds no settings")
+    return container
+
+
+# --- several runs -----------------------------------------------------------------------------------------
+
+
+def _run_hydra(arguments: list[str]) -> int:
+    """Trains a multirun, or lets Hydra print its config."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from dltrain import compose
+
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    compose.check_each(overrides)
+    failures: list[str] = []
+    try:
+        compose.run_hydra(arguments, lambda config: _job(config, failures))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    if failures:
+        print(f"error: {len(failures)} of the runs failed:", file=sys.stderr)
+        print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
+    return FAILED_TRIALS if failures else 0
+
+
+def _job(job_config: DictConfig, failures: list[str]) -> None:
+    """Trains one job of a multirun; a job that fails does not end the others."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from dltrain import compose, config
+    from dltrain import run as runner
+    from dltrain.console import log
+    from dltrain.errors import Interrupted
+
+    hydra = HydraConfig.get()
+    container = compose.container_of(job_config)
+    if container.get("run_dir") is None:
+        container["run_dir"] = str(Path(hydra.sweep.dir) / hydra.sweep.subdir)
+    overrides = list(hydra.overrides.task)
+    try:
+        loaded = config.load(container, tuple(config_files.user_dirs()))
+        print_outcome(runner.train(loaded, container, overrides))
+    except Interrupted:
+        raise
+    except DltrainError as error:
+        failures.append(f"{' '.join(overrides)}: {error}")
+        log.error("%s", error)
+
+
+# --- the end of a run -------------------------------------------------------------------------------------
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Prints the table of results, where the run lies, and what to type next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dltrain.console import duration, number
+
+    result, data = outcome.result, outcome.parts.data
+    last, test = result["last"], result.get("test", {})
+    validation = "evaluated" if data.evaluates_training_data else "validation"
+    table = Table(title=f"{outcome.parts.config.model.name} on {outcome.parts.config.data.name}", title_justify="left")
+    table.add_column("metric")
+    for title in ("training", validation, *(["test"] if test else [])):
+        table.add_column(title, justify="right")
+    for name in outcome.trainer.metrics.names:
+        row = [last.get(f"{split}/{name}") for split in ("train", "val")] + ([test.get(f"test/{name}")] if test else [])
+        table.add_row(name, *["" if value is None else number(value) for value in row])
+    console = Console(highlight=False)
+    console.print(table)
+    best = result.get("best")
+    if best:
+        console.print(f"best {best['metric']} {number(best['value'])} in epoch {best['epoch']}", markup=False)
+    console.print(
+        f"{result['stop_reason']}: {result['epochs']} epochs, {result['steps']} steps in {duration(result['seconds'])}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for line in next_steps(outcome):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def next_steps(outcome: Outcome) -> list[str]:
+    """Returns the run's folder and the commands that are worth typing next."""
+    run = outcome.folder.path
+    longer = f"trainer.max_epochs={2 * outcome.trainer.state.epoch or 2}"
+    steps = [("dltrain evaluate last", "all figures, and which classes are mistaken")]
+    if outcome.parts.data.task.kind == "next_token":
+        prompt = outcome.parts.data.preprocessing["vocabulary"][1]
+        steps.insert(0, (f'dltrain generate last "{prompt}" -n 4', "let it write on"))
+    steps += [("dltrain board last", "curves in the browser"), (f"dltrain resume last {longer}", "train longer")]
+    return [f"run {run}", "", "next:", *[f"  {command:<46} {meaning}" for command, meaning in steps]]

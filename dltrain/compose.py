@@ -1,0 +1,289 @@
+"""YAML files and overrides to one plain config, through Hydra. The only module that imports it.
+
+It stands apart from ``cli.py`` so that the verbs which need no config start without Hydra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
+
+from dltrain import config_files, run_folder
+from dltrain.config import listed, suggestion
+from dltrain.errors import ConfigError, MachineError, did_you_mean
+
+OmegaConf.register_new_resolver("dltrain.sweep_dir", run_folder.sweep_dir, use_cache=True, replace=True)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed config as plain values, and which option of each group it was made of."""
+
+    container: dict[str, Any]
+    choices: dict[str, str]
+
+
+def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Composed:
+    """Composes a config from the YAML files and ``key=value`` overrides.
+
+    Args:
+        config_dirs: the user's YAML folders besides those of ``DLTRAIN_CONFIG_PATH``.
+
+    Raises:
+        ConfigError: with every mistake of the overrides, or of the YAML files.
+    """
+    folders = list(config_dirs or [])
+    quoted = [quote(override) for override in overrides]
+    _check_syntax(quoted)
+    with _hydra(folders):
+        try:
+            return _plain(_compose(quoted))
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+            problems = _diagnose(quoted, folders)
+            raise ConfigError(listed(problems) if problems else _explained(error)) from error
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    return hydra.compose(config_files.ENTRY, overrides, return_hydra_config=True)
+
+
+@contextlib.contextmanager
+def _hydra(folders: list[Path]) -> Any:
+    """Starts Hydra over the config folders, and leaves no global state behind."""
+    for folder in [*folders, *config_files.user_dirs()]:
+        if not folder.is_dir():
+            raise MachineError(f"the config folder {folder} does not exist (--config-dir or DLTRAIN_CONFIG_PATH)")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    before = os.environ.get("DLTRAIN_CONFIG_PATH")
+    if folders:  # the search-path plugin reads it
+        paths = [str(folder) for folder in folders] + ([before] if before else [])
+        os.environ["DLTRAIN_CONFIG_PATH"] = os.pathsep.join(paths)
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(config_files.config_dir()), version_base="1.3", job_name="dltrain"):
+            yield
+    finally:
+        if folders:
+            if before is None:
+                os.environ.pop("DLTRAIN_CONFIG_PATH", None)
+            else:
+                os.environ["DLTRAIN_CONFIG_PATH"] = before
+
+
+def _plain(config: DictConfig) -> Composed:
+    choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
+    OmegaConf.set_readonly(config, False)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return Composed(container_of(config), choices)
+
+
+def container_of(config: DictConfig) -> dict[str, Any]:
+    """Returns a config as plain values, interpolations resolved.
+
+    Raises:
+        ConfigError: a value is missing (``???``), or an interpolation leads nowhere.
+    """
+    try:
+        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: no value. Set {error.full_key}=..., or give it in the YAML file") from error
+    except RecursionError as error:
+        raise ConfigError("the config has an interpolation that leads back to itself") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {_first_line(error)}") from error
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def override_values(container: dict[str, Any], overrides: list[str], allowed: tuple[str, ...]) -> dict[str, Any]:
+    """Returns a saved config with value overrides applied; groups cannot be chosen anew.
+
+    Args:
+        allowed: keys, or beginnings of keys that end in a dot, which may change.
+
+    Raises:
+        ConfigError: with every override that is no ``key=value``, not a key of the config, or not allowed.
+    """
+    quoted = [quote(override) for override in overrides]
+    _check_syntax(quoted)
+    config = OmegaConf.create(container)
+    known = list(config_files.flatten(container))
+    problems = []
+    for override in _parse(quoted):
+        key, text = override.key_or_group, override.input_line
+        if override.is_delete() or override.is_sweep_override() or override.is_add():
+            problems.append(f"'{text}': here only key=value can be used")
+        elif key not in known and not any(name.startswith(f"{key}.") for name in known):
+            problems.append(f"no setting '{key}'.{suggestion(key, known)}")
+        elif key in config_files.GROUPS or not key.startswith(allowed):
+            names = ", ".join(name.rstrip(".") for name in allowed)
+            problems.append(f"'{text}': a run that goes on can change only {names}. Train a new run for the rest")
+        else:
+            OmegaConf.update(config, key, override.value(), merge=False)
+    if problems:
+        raise ConfigError(listed(problems))
+    return container_of(config)
+
+
+# --- the command line's overrides -------------------------------------------------------------------------
+
+
+def quote(override: str) -> str:
+    """Quotes a value that Hydra's grammar cannot read, so that ``data.path=한글 (1).txt`` needs no quotes.
+
+    Values that are in quotes or brackets already, and those that parse, stay as they are.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not value or value[0] in "'\"[{(":
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{key}='{escaped}'"
+    return override
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(overrides)
+
+
+def _check_syntax(overrides: list[str]) -> None:
+    problems = []
+    for override in overrides:
+        try:
+            OverridesParser.create().parse_override(override)
+        except HydraException as error:
+            if "=" in override:
+                problems.append(f"'{override}' cannot be read: {_first_line(error)}")
+            else:
+                problems.append(f"'{override}' is neither a verb nor key=value ('dltrain --help' lists both)")
+    if problems:
+        raise ConfigError(listed(problems))
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------
+
+
+def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
+    """Looks at each override by itself, and returns a line for each mistake; Hydra reports the first only."""
+    problems: list[str] = []
+    groups: list[str] = []
+    values: list[Override] = []
+    for text, override in zip(overrides, _parse(overrides), strict=True):
+        name = override.key_or_group
+        if override.is_sweep_override():
+            problems.append(f"'{text}' has several values: a multirun needs -m, as in 'dltrain -m {text}'")
+        elif name in config_files.GROUPS or "/" in name or "@" in name:
+            mistake = _group_mistake(name, override, folders)
+            if mistake:
+                problems.append(mistake)
+            else:
+                groups.append(text)
+        elif override.is_add():
+            values.append(override)  # a new key is what the schema judges
+        else:
+            values.append(override)
+    try:
+        known = list(config_files.flatten(_plain(_compose(groups)).container))
+    except (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError) as error:
+        return problems or [_explained(error)]
+    for override in values:
+        key = override.key_or_group
+        if override.is_add() or key.startswith("hydra."):
+            continue
+        if key not in known and not any(name.startswith(f"{key}.") for name in known):
+            problems.append(f"no setting '{key}'.{suggestion(key, [*known, *config_files.GROUPS])}")
+    return problems
+
+
+def _group_mistake(group: str, override: Override, folders: list[Path]) -> str | None:
+    if group not in config_files.GROUPS or override.is_delete():
+        return None
+    names = override.value()
+    known = config_files.options(group, [*folders, *config_files.user_dirs()])
+    for name in names if isinstance(names, list) else [names]:
+        if name is not None and str(name) not in known:
+            return f"no {group} named '{name}'.{did_you_mean(str(name), known)}"
+    return None
+
+
+def _explained(error: BaseException) -> str:
+    """Returns what is wrong in a YAML file, with the place where the parser knows it."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        if mark is None:
+            return f"a YAML file cannot be read: {_first_line(error)}"
+        problem = getattr(error, "problem", None) or "cannot be read"
+        hint = " (YAML is indented with spaces, not tabs)" if "\\t" in str(problem) else ""
+        return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {problem}{hint}"
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing is not None:
+        known = [str(name) for name in getattr(error, "options", None) or []]
+        return f"no config '{missing}'.{did_you_mean(str(missing).rpartition('/')[2], known)}"
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"^In '[^']+': ", "", lines[0]) if lines else type(error).__name__
+
+
+# --- Hydra's own entry, for what only it does -------------------------------------------------------------
+
+
+def run_hydra(arguments: list[str], task: Any) -> None:
+    """Runs Hydra's own command line: multiruns (``-m``), ``--cfg``, ``--info``.
+
+    Args:
+        task: called with each job's config.
+    """
+    flags = [argument for argument in arguments if argument.startswith("-") and argument[1:2] != "="]
+    words = [quote(argument) if argument not in flags else argument for argument in arguments]
+    sys.argv = ["dltrain", *flags, *[word for word in words if word not in flags]]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    hydra.main(config_path=str(config_files.config_dir()), config_name=config_files.ENTRY, version_base="1.3")(task)()
+
+
+def check_each(overrides: list[str]) -> None:
+    """Composes once with each value of each comma list, so that a mistake shows before the first job.
+
+    Raises:
+        ConfigError: with the mistakes of the first value that has any.
+    """
+    from dltrain import config
+
+    quoted = [quote(override) for override in overrides if not override.startswith("hydra")]
+    _check_syntax(quoted)
+    parsed = _parse(quoted)
+    first = [_values(override)[0] for override in parsed]
+    user_dirs = tuple(config_files.user_dirs())
+    config.load(compose(first).container, user_dirs)
+    for place, override in enumerate(parsed):
+        for value in _values(override)[1:]:
+            config.load(compose([*first[:place], value, *first[place + 1 :]]).container, user_dirs)
+
+
+def _values(override: Override) -> list[str]:
+    """Returns a sweep over several values as one override for each of them."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]

@@ -1,0 +1,395 @@
+"""What may stand in a config: types, ranges and meanings. The values stand in the YAML files alone.
+
+``load`` turns the plain container that Hydra composed into frozen dataclasses, and reports every mistake of it
+in one error. No setting has a default here: a key that no YAML file sets is a mistake like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dltrain import registry
+from dltrain.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The range of a number, of the numbers in a list, or the allowed words."""
+
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] | None = None
+
+    def allow(self, value: Any) -> bool:
+        if self.choices is not None:
+            return value in self.choices
+        return (
+            (self.min is None or value >= self.min)
+            and (self.max is None or value <= self.max)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.choices is not None:
+            return "one of " + ", ".join(self.choices)
+        parts = [
+            f"{word} {limit:g}"
+            for word, limit in (
+                ("at least", self.min),
+                ("above", self.above),
+                ("at most", self.max),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        return " and ".join(parts)
+
+
+def setting(
+    meaning: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """Declares a field of a settings dataclass: what it means and which values it takes.
+
+    The limits hold for a number, for each number of a list, or (``choices``) for a word.
+    """
+    return dataclasses.field(
+        metadata={"meaning": meaning, "limits": Limits(min, max, above, below, choices)},
+    )
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    name: Literal["auto", "cpu", "cuda"] = setting(
+        "Where to train: auto takes a CUDA GPU when PyTorch can use one, else the CPU."
+    )
+    threads: int | None = setting(
+        "CPU threads of one operation; null lets dltrain choose: one for small models, else all cores.", min=1
+    )
+    precision: Literal["fp32", "bf16"] = setting(
+        "Number format of the forward pass: fp32, or bf16 for matrix products and convolutions."
+    )
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    max_epochs: int | None = setting("Stop after this many passes over the training data.", min=1)
+    max_steps: int | None = setting("Stop after this many optimizer updates; null sets no such limit.", min=1)
+    batch_size: int = setting("Samples that a step computes at once.", min=1)
+    evaluation_batch_size: int = setting("Samples that an evaluation computes at once.", min=1)
+    accumulate: int = setting(
+        "Batches whose gradients are added up before one optimizer update; as if the batch were so much larger.",
+        min=1,
+    )
+    clip_norm: float | None = setting(
+        "Largest allowed L2 norm of all gradients together; larger ones are scaled down. null does not clip.",
+        above=0,
+    )
+    evaluate_every_epochs: int | None = setting(
+        "Evaluate and log after every so many epochs; null evaluates at the end only.", min=1
+    )
+    evaluate_every_steps: int | None = setting(
+        "Evaluate and log after every so many optimizer updates, besides the epochs; null does not.", min=1
+    )
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    name: str = setting("How a multirun (-m) chooses its jobs: grid runs every combination of the lists.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``data`` to ``callbacks`` are settings dataclasses of registered components."""
+
+    seed: int = setting("Seed of the weights, the split, the order of the samples and dropout.", min=0)
+    run_dir: str | None = setting("Folder of this run; null makes a new one under runs/.")
+    imports: list[str] = setting("Python modules of your own to import first, so that they can register components.")
+    device: DeviceSettings = setting("Device, threads and number format.")
+    trainer: TrainerSettings = setting("Length of the training, batches and evaluation.")
+    data: Any = setting("The data set; it decides the task.")
+    model: Any = setting("The network.")
+    loss: Any = setting("The loss; auto takes the one that fits the task.")
+    optimizer: Any = setting("The rule that updates the weights.")
+    scheduler: Any = setting("How the learning rate changes while training.")
+    callbacks: dict[str, Any] = setting("What else happens while training, by name.")
+    sweep: SweepSettings = setting("How a multirun searches.")
+
+
+COMPONENTS = ("data", "model", "loss", "optimizer", "scheduler")
+
+
+def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Config:
+    """Checks a plain, resolved config and returns it as dataclasses.
+
+    Args:
+        container: what the YAML files and the command line say together.
+        search_paths: folders, besides the working directory, where the modules of ``imports`` may lie.
+
+    Raises:
+        ConfigError: with every mistake that was found, a line each.
+    """
+    problems: list[str] = []
+    import_modules(container.get("imports"), search_paths, problems)
+    config = convert(container, Config, "", problems)
+    problems = _with_suggestions(problems, container)
+    if not problems:
+        _check_together(config, problems)
+    if problems:
+        raise ConfigError(listed(problems))
+    return typing.cast(Config, config)
+
+
+def listed(problems: list[str]) -> str:
+    """Returns one text for all mistakes: the single one, or a numbered list."""
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
+    return "\n".join([f"{len(problems)} mistakes in the config:", *lines])
+
+
+def _check_together(config: Config, problems: list[str]) -> None:
+    """Checks what concerns several settings at once."""
+    if config.trainer.max_epochs is None and config.trainer.max_steps is None:
+        problems.append("trainer.max_epochs and trainer.max_steps are both null: give one, or training never ends")
+
+
+def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[str]) -> None:
+    """Imports the user's own modules from the working directory, the search paths or the environment."""
+    if not isinstance(names, list):
+        return  # the type check reports it
+    for path in (Path.cwd(), *search_paths):
+        if str(path) not in sys.path:
+            sys.path.append(str(path))
+    for name in names:
+        try:
+            importlib.import_module(str(name))
+        except ModuleNotFoundError as error:
+            if error.name != str(name).split(".")[0]:
+                problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
+            else:
+                folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
+                problems.append(f"imports: no module '{name}' in {folders} or in the installed packages")
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            problems.append(
+                f"imports: module '{name}' failed: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+            )
+
+
+# --- conversion -------------------------------------------------------------------------------------------
+
+
+def convert(value: Any, kind: Any, key: str, problems: list[str], limits: Limits | None = None) -> Any:
+    """Returns ``value`` as ``kind``; appends a line to ``problems`` for each thing that does not fit."""
+    limits = limits or Limits()
+    if dataclasses.is_dataclass(kind):
+        return _convert_dataclass(value, typing.cast("type[Any]", kind), key, problems)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (list, tuple):
+        if not isinstance(value, list):
+            return _wrong(value, kind, key, problems, limits)
+        return [convert(item, arguments[0], f"{key}[{i}]", problems, limits) for i, item in enumerate(value)]
+    if origin is dict:
+        if not isinstance(value, dict):
+            return _wrong(value, kind, key, problems, limits)
+        return {name: convert(item, arguments[1], f"{key}.{name}", problems) for name, item in value.items()}
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        for argument in arguments:
+            attempt: list[str] = []
+            result = convert(value, argument, key, attempt, limits)
+            if argument is not type(None) and not attempt:
+                return result
+        return _wrong(value, kind, key, problems, limits)
+    if not _fits(value, kind) or not (isinstance(value, bool) or limits.allow(value)):
+        return _wrong(value, kind, key, problems, limits)
+    if kind is float:
+        return float(value)
+    return int(value) if kind is int else value
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tells whether a YAML scalar can stand for ``kind`` without loss."""
+    if kind is Any:
+        return True
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if kind is bool or kind is str:
+        return isinstance(value, kind)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return kind is float or (kind is int and float(value).is_integer())
+
+
+def _convert_dataclass(value: Any, kind: type[Any], key: str, problems: list[str]) -> Any:
+    if not isinstance(value, dict):
+        problems.append(f"{key} = {shown(value)}: must be a group of settings ({', '.join(field_names(kind))})")
+        return None
+    hints = typing.get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        path = f"{key}.{field.name}" if key else field.name
+        if field.name not in value:
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                problems.append(f"{path}: no value. Set {path}=..., or give it in the YAML file")
+            continue
+        item = value[field.name]
+        if kind is Config and field.name in COMPONENTS:
+            arguments[field.name] = _convert_component(item, field.name, path, problems)
+        elif kind is Config and field.name == "callbacks":
+            arguments[field.name] = _convert_callbacks(item, problems)
+        else:
+            limits = field.metadata.get("limits")
+            arguments[field.name] = convert(item, hints[field.name], path, problems, limits)
+    for name in value:
+        if name not in hints:
+            problems.append(unknown_key(f"{key}.{name}" if key else str(name)))
+    try:
+        return kind(**arguments)
+    except TypeError:  # a required field is missing, and reported above
+        return None
+    except ValueError as error:  # what a settings class checks itself in __post_init__
+        problems.append(f"{key}: {error}")
+        return None
+
+
+def _convert_component(value: Any, kind: str, key: str, problems: list[str]) -> Any:
+    """Converts ``{name: ..., its own arguments}`` to the settings of the component that it names."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        problems.append(f"{key} = {shown(value)}: needs a name. {_names_of(kind)}")
+        return None
+    try:
+        entry = registry.find(kind, value["name"])
+    except ConfigError as error:
+        problems.append(f"{key}.name = {shown(value['name'])}: {error}")
+        return None
+    return _convert_dataclass(value, entry.settings, key, problems)
+
+
+def _names_of(kind: str) -> str:
+    return f"There is: {', '.join(registry.names(kind))}."
+
+
+def _convert_callbacks(value: Any, problems: list[str]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"callbacks = {shown(value)}: must be a group of callbacks. {_names_of('callbacks')}")
+        return {}
+    return {
+        name: _convert_component(item, "callbacks", f"callbacks.{name}", problems)
+        for name, item in value.items()
+        if item is not None
+    }
+
+
+def field_names(kind: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def shown(value: Any) -> str:
+    """Returns a value as a message shows it: short, strings in quotes."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _wrong(value: Any, kind: Any, key: str, problems: list[str], limits: Limits) -> None:
+    hint = ""
+    allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else limits.choices
+    if isinstance(value, str) and allowed:
+        hint = did_you_mean(value, [str(word) for word in allowed]).partition(" There is:")[0]
+    problems.append(f"{key} = {shown(value)}: must be {described(kind, limits)}.{hint}")
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def described(kind: Any, limits: Limits | None = None) -> str:
+    """Returns a type with its range in words, such as "a number above 0 or null"."""
+    limits = limits or Limits()
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is list:
+        return f"a list, each {described(arguments[0], limits)}"
+    if origin is dict:
+        return "a group of names and values"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(described(argument, limits if argument is not type(None) else None) for argument in arguments)
+    if kind is str and limits.choices:
+        return str(limits)
+    word = _WORDS.get(kind, getattr(kind, "__name__", "a value"))
+    return f"{word} {limits}".strip() if kind in (int, float) else word
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+def unknown_key(key: str) -> str:
+    return f"no setting '{key}'."
+
+
+def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[str]:
+    """Adds the nearest known key to each unknown one; keys are known only once all components are."""
+    known = [key for key, _ in known_keys(container)]
+    completed = []
+    for problem in problems:
+        if problem.startswith("no setting '"):
+            problem += suggestion(problem.split("'")[1], known)
+        completed.append(problem)
+    return completed
+
+
+def suggestion(key: str, known: list[str]) -> str:
+    """Returns " Did you mean 'x'?" for an unknown key, or the keys that stand beside it."""
+    parent = key.rpartition(".")[0]
+    beside = [name for name in known if name.rpartition(".")[0] == parent]
+    hint = did_you_mean(key, known)
+    if " Did you mean" in hint or not beside:
+        return hint if " Did you mean" in hint else " 'dltrain explain' lists the settings."
+    names = ", ".join(name.rpartition(".")[2] for name in beside)
+    return f" {parent or 'The top level'} has: {names}."
+
+
+def known_keys(container: dict[str, Any]) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Yields each key that a config with these components can have, with the dataclass field that describes it."""
+    for field in dataclasses.fields(Config):
+        yield field.name, field
+        value = container.get(field.name)
+        if field.name in COMPONENTS:
+            yield from _component_keys(field.name, value, field.name)
+        elif field.name == "callbacks" and isinstance(value, dict):
+            for name, item in value.items():
+                yield f"callbacks.{name}", field
+                yield from _component_keys("callbacks", item, f"callbacks.{name}")
+        elif field.name in ("device", "trainer", "sweep"):
+            kind = typing.get_type_hints(Config)[field.name]
+            for inner in dataclasses.fields(kind):
+                yield f"{field.name}.{inner.name}", inner
+
+
+def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    if not isinstance(value, dict) or value.get("name") not in registry.names(kind):
+        return
+    for field in dataclasses.fields(registry.find(kind, value["name"]).settings):
+        yield f"{key}.{field.name}", field

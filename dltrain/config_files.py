@@ -1,0 +1,84 @@
+"""Finding the YAML files, and what can be told from them without Hydra or PyTorch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parent
+ENTRY = "train"
+
+# The groups in the order of configs/train.yaml, as the data flows, and what each one is.
+GROUPS = {
+    "data": "data sets",
+    "model": "networks",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "scheduler": "learning-rate schedules",
+    "callbacks": "what else happens while training",
+    "device": "devices",
+    "trainer": "lengths and batches of a training",
+    "sweep": "how a multirun searches",
+    "experiment": "whole experiments",
+}
+
+
+def config_dir() -> Path:
+    """Returns dltrain's own YAML folder: inside the package in a wheel, beside it in a checkout."""
+    inside = PACKAGE / "configs"
+    return inside if (inside / f"{ENTRY}.yaml").is_file() else PACKAGE.parent / "configs"
+
+
+def user_dirs(given: list[str] | None = None) -> list[Path]:
+    """Returns the user's YAML folders: ``--config-dir``, then those of ``DLTRAIN_CONFIG_PATH``, first one first."""
+    listed = os.environ.get("DLTRAIN_CONFIG_PATH", "").split(os.pathsep)
+    return [Path(folder).expanduser().resolve() for folder in [*(given or []), *listed] if folder]
+
+
+def options(group: str, folders: list[Path] | None = None) -> dict[str, Path]:
+    """Returns the YAML files of a group by option name; a user's file hides ours of the same name."""
+    found: dict[str, Path] = {}
+    for folder in [*(user_dirs() if folders is None else folders), config_dir()]:
+        for path in sorted((folder / group).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def description(path: Path) -> str:
+    """Returns the first comment line of a YAML file that is no Hydra directive."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            if not line.startswith("# @package"):
+                return line.lstrip("# ").strip()
+    return ""
+
+
+def values(path: Path) -> dict[str, Any]:
+    """Returns the values of a YAML file under their full keys' first part, as Hydra's package line places them."""
+    import yaml
+
+    text = path.read_text(encoding="utf-8")
+    content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    content.pop("defaults", None)
+    package = path.parent.name
+    for line in text.splitlines():
+        if line.startswith("# @package "):
+            package = line.split()[2]
+    if package == "_global_" or path.stem == ENTRY:
+        return dict(content)
+    for part in reversed(package.split(".")):
+        content = {part: content}
+    return dict(content)
+
+
+def flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """Returns a nested mapping as dotted keys and leaf values."""
+    if not isinstance(value, dict) or not value:
+        return {key: value}
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat.update(flatten(item, f"{key}.{name}" if key else str(name)))
+    return flat

@@ -1,0 +1,110 @@
+"""What a person sees: log lines and a live display that never mix, and plain lines where there is no terminal.
+
+Everything but a verb's own answer goes to standard error, so that a pipe gets the answer alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger("dltrain")
+
+_error_console: Console | None = None
+
+
+def error_console() -> Console:
+    """Returns the one rich console of standard error; a live display and the log lines share it."""
+    global _error_console
+    from rich.console import Console
+
+    if _error_console is None or _error_console.file is not sys.stderr:
+        _error_console = Console(stderr=True, highlight=False)
+    return _error_console
+
+
+def is_live() -> bool:
+    """Tells whether a display may redraw itself: a terminal on both outputs, no CI, no dumb terminal."""
+    return (
+        sys.stdout.isatty()
+        and sys.stderr.isatty()
+        and not os.environ.get("CI")
+        and os.environ.get("TERM", "dumb") != "dumb"
+    )
+
+
+class ConsoleHandler(logging.Handler):
+    """Writes log lines to standard error as it is at that moment, above a live display where one is running."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        if is_live():
+            style = "yellow" if record.levelno >= logging.WARNING else None
+            error_console().print(text, style=style, markup=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def log_to(path: Path | None) -> logging.Handler | None:
+    """Sends dltrain's log lines, and Python's warnings, to the console and (with times) to a file.
+
+    Returns:
+        The file's handler, to be given to ``stop_logging``.
+    """
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not any(isinstance(handler, ConsoleHandler) for handler in log.handlers):
+        log.addHandler(ConsoleHandler())
+    if path is None:
+        return None
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    warnings.showwarning = _log_warning
+    return handler
+
+
+def stop_logging(handler: logging.Handler | None) -> None:
+    """Closes the log file of a run."""
+    if handler is not None:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _log_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    log.warning("%s: %s (%s:%s)", category.__name__, message, filename, lineno)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person writes it: 0.42 s, 12 s, 3:05, 2:10:00."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def figures(row: dict[str, object], prefixes: tuple[str, ...] = ("train/", "val/")) -> str:
+    """Returns a row of figures on one line, the loss of each split and its first metric."""
+    shown = []
+    for prefix in prefixes:
+        names = [name for name in row if name.startswith(prefix)][:2]
+        shown += [f"{name} {number(row[name])}" for name in names]
+    return "  ".join(shown)
+
+
+def number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) and 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"

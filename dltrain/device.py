@@ -1,0 +1,70 @@
+"""The device, its threads and its number format."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from typing import Any
+
+import torch
+
+from dltrain.config import DeviceSettings
+from dltrain.errors import MachineError
+
+# A step with fewer multiplications than this is over before a second thread would have been of use.
+_WORTH_THREADS = 2_000_000
+
+
+def choose(settings: DeviceSettings) -> torch.device:
+    """Returns the device to train on.
+
+    Raises:
+        MachineError: CUDA is asked for and cannot be used; the message says why.
+    """
+    if settings.name == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if settings.name == "auto":
+        return torch.device("cpu")
+    if torch.version.cuda is None:
+        reason = f"this PyTorch ({torch.__version__}) is built without CUDA: install a CUDA build of it"
+    elif torch.cuda.device_count() == 0:
+        reason = "PyTorch finds no NVIDIA GPU: look whether 'nvidia-smi' shows one and its driver is installed"
+    else:
+        reason = f"the driver does not fit this PyTorch, which needs CUDA {torch.version.cuda}: update the driver"
+    raise MachineError(f"device=cuda: {reason}. Or train on the CPU with device=cpu")
+
+
+def set_threads(threads: int | None, num_parameters: int, batch_size: int) -> int:
+    """Sets the CPU threads of one operation and returns their number.
+
+    Args:
+        threads: as many as asked for; None takes one where a step is so small (parameters times samples) that
+            handing parts of it to other threads costs more than it saves, and PyTorch's choice otherwise.
+    """
+    if threads is None and num_parameters * batch_size < _WORTH_THREADS:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc's allocator to keep freed blocks for reuse.
+
+    Every step frees its gradients and activations. By default glibc gives such large blocks back to the system,
+    and the next step's first touch of each page faults: about a tenth of a small network's step. Elsewhere
+    (musl, macOS) the allocator does not have this call, and nothing is changed.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, 1 << 30)
+        library.mallopt(trim_threshold, -1)
+        library.mallopt(top_pad, 64 << 20)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any] | None:
+    """Returns the context of the forward pass: bf16 where asked for, None for plain fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else None

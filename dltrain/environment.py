@@ -1,0 +1,69 @@
+"""``environment.json``: what a run was made with, so that it can be made again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import threading
+import time
+from importlib.metadata import distributions
+from typing import Any
+
+import torch
+
+from dltrain import __version__
+from dltrain.run_folder import RunFolder, write_json
+
+# A longer diff is noted but not kept: somebody has data under version control.
+_MAX_DIFF = 1_000_000
+
+
+def describe() -> dict[str, Any]:
+    """Returns versions, hardware, and the working directory's git commit with its uncommitted changes."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "dltrain": __version__,
+        "python": sys.version,
+        "platform": platform.platform(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "gpu": gpu,
+        "git": _git(),
+        "packages": {d.metadata["Name"]: d.version for d in distributions()},
+    }
+
+
+def write_beside_training(folder: RunFolder) -> threading.Thread:
+    """Writes the file in a thread, since asking git and listing packages takes as long as many a small training.
+
+    Returns:
+        The thread, to be joined before the process ends.
+    """
+    thread = threading.Thread(target=lambda: write_json(folder.environment, describe()), name="environment")
+    thread.start()
+    return thread
+
+
+def _git() -> dict[str, Any] | None:
+    """Returns commit and diff of the working directory, or None where it is in no repository."""
+    commit = _run("git", "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = _run("git", "diff", "HEAD") or ""
+    return {
+        "commit": commit.strip(),
+        "changed": bool(diff),
+        "diff": diff if len(diff) <= _MAX_DIFF else f"{len(diff)} characters, not kept",
+    }
+
+
+def _run(*command: str) -> str | None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout if result.returncode == 0 else None

@@ -1,0 +1,79 @@
+"""What a user can cause, each kind with its exit code.
+
+A message says what is wrong, where, why and how to mend it. The command line prints it without a traceback
+(``DLTRAIN_TRACEBACK=1`` shows one); code that calls dltrain from Python catches ``DltrainError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DltrainError(Exception):
+    """Base of all errors that a user can cause or mend."""
+
+    exit_code = 1
+
+
+class ConfigError(DltrainError):
+    """A setting, a name or a command line that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(DltrainError):
+    """A data file or a data set that cannot be used."""
+
+    exit_code = 3
+
+
+class CheckpointError(DltrainError):
+    """A checkpoint that is missing, damaged or made for something else."""
+
+    exit_code = 4
+
+
+class MachineError(DltrainError):
+    """The machine cannot do it: device, disk, permission, lock, port."""
+
+    exit_code = 5
+
+
+class DivergedError(DltrainError):
+    """The loss became NaN or infinite."""
+
+    exit_code = 6
+
+
+class OutOfMemoryError(DltrainError):
+    """The device or the machine has too little memory."""
+
+    exit_code = 7
+
+
+class Interrupted(DltrainError):
+    """A signal ended the run after it saved its state.
+
+    Args:
+        signal_number: the signal, so that the exit code is 128 + its number as shells expect.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """Returns the one of ``allowed`` that a person most likely meant by ``name``, or None."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Returns " Did you mean 'x'?", or the allowed names when none is near, or nothing when there are none."""
+    names = sorted(allowed)
+    close = nearest(name, names)
+    if close is not None:
+        return f" Did you mean '{close}'?"
+    return f" There is: {', '.join(names)}." if names else ""

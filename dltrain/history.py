@@ -1,0 +1,51 @@
+"""``metrics.jsonl``: a line of figures for each evaluation, appended as it comes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dltrain.run_folder import write_file
+
+Row = dict[str, Any]
+
+
+class History:
+    """The rows of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: Row) -> None:
+        """Adds a row. It outlives the process at once, and the machine from the next ``sync`` on."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def sync(self) -> None:
+        """Makes all rows durable; called before a checkpoint that counts on them."""
+        if self.path.exists():
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def rows(self) -> Iterator[Row]:
+        """Yields the rows; a last line that a killed process left unfinished is passed over."""
+        if not self.path.exists():
+            return
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                return
+            yield row
+
+    def cut(self, step: int) -> None:
+        """Removes the rows that a resumed run will write again: those after ``step``, and a row that was due
+        only because the training ended there."""
+        kept = [row for row in self.rows() if row["step"] <= step and not row.get("partial")]
+        write_file(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))

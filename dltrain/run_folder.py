@@ -1,0 +1,241 @@
+"""The run folder: every path and file name in it, its lock, and how a run is found by name.
+
+This module imports nothing heavy, so that verbs which only look at folders start at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import string
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dltrain.errors import CheckpointError, ConfigError, MachineError, did_you_mean
+
+RUNS = Path("runs")
+SWEEPS = RUNS / "sweeps"
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.overrides = path / "overrides.yaml"
+        self.environment = path / "environment.json"
+        self.task = path / "task.json"
+        self.log = path / "train.log"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.checkpoints = path / "checkpoints"
+        self.result = path / "result.json"
+        self.evaluation = path / "evaluation.json"
+        self.lock_file = path / "run.lock"
+
+    @classmethod
+    def create(cls, path: Path | None, label: str) -> RunFolder:
+        """Makes the folder of a new run: ``path``, or ``runs/<date>/<time>-<label>-<4 letters>``.
+
+        Raises:
+            MachineError: it cannot be written, or ``path`` holds a run already.
+        """
+        if path is not None:
+            folder = cls(path)
+            if folder.config.exists():
+                raise MachineError(
+                    f"run_dir={path} holds a run already. Go on with it: dltrain resume {path}, or name another folder"
+                )
+            _make(path)
+            return folder
+        while True:
+            name = f"{time.strftime('%H-%M-%S')}-{label}-{random_letters()}"
+            folder = cls(RUNS / time.strftime("%Y-%m-%d") / name)
+            if _make(folder.path, exist_ok=False):
+                return folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder, so that no second process writes to it; the lock ends with the process.
+
+        Raises:
+            MachineError: another process holds it.
+        """
+        try:
+            descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise MachineError(f"{self.path} cannot be written: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                owner = os.read(descriptor, 100).decode().strip() or "unknown"
+                raise MachineError(
+                    f"{self.path} is being trained by another process (number {owner}). "
+                    "Wait for it, or stop it; then try again"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_running(self) -> bool:
+        """Tells whether a process holds the folder at this moment."""
+        try:
+            descriptor = os.open(self.lock_file, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+
+    def read_result(self) -> dict[str, Any]:
+        """Returns what the run reported at its end, or {} where it has not ended."""
+        return read_json(self.result) if self.result.exists() else {}
+
+    def read_task(self) -> dict[str, Any]:
+        """Returns the task and the preprocessing of the run's data.
+
+        Raises:
+            CheckpointError: the run never got as far as to its data.
+        """
+        if not self.task.exists():
+            raise CheckpointError(f"{self.path} has no {self.task.name}: the run ended before its data was read")
+        return read_json(self.task)
+
+
+def random_letters() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+
+
+def sweep_dir() -> str:
+    """Returns the folder of a new sweep."""
+    return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-grid-{random_letters()}")
+
+
+def _make(path: Path, exist_ok: bool = True) -> bool:
+    """Makes a folder; returns False where it exists and must not.
+
+    Raises:
+        MachineError: the folder cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileExistsError:
+        if exist_ok:
+            raise MachineError(f"{path} is a file, so no run folder can be made there") from None
+        return False
+    except OSError as error:
+        raise MachineError(
+            f"no run folder can be made at {path.absolute()}: {error.strerror}. "
+            "Change to a folder that you may write, or give run_dir=..."
+        ) from error
+    return True
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            free = os.statvfs(path.parent)
+            megabytes = free.f_bavail * free.f_frsize / 2**20
+            raise MachineError(
+                f"{path}: the disk is full: needs {len(data) / 2**20:.1f} MB, {megabytes:.1f} MB are free"
+            ) from error
+        raise MachineError(f"{path} cannot be written: {error.strerror}") from error
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep_temporary_files(folder: Path) -> None:
+    """Removes what a killed process left of files that it had not finished."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} cannot be read: it holds no JSON object")
+    return value
+
+
+# --- finding runs -----------------------------------------------------------------------------------------
+
+
+def all_runs(root: Path = RUNS) -> list[RunFolder]:
+    """Returns all runs under a folder, the trials of sweeps included, oldest first."""
+    patterns = ("*/*/config.yaml", "sweeps/*/trials/*/config.yaml")
+    configs = [path for pattern in patterns for path in root.glob(pattern)]
+    return [RunFolder(path.parent) for path in sorted(configs, key=lambda path: path.stat().st_mtime)]
+
+
+def find_run(name: str) -> RunFolder:
+    """Returns the run that ``name`` means: a folder, a unique part of a run's name, or ``last``.
+
+    Raises:
+        ConfigError: no run or several are meant.
+    """
+    folder = RunFolder(Path(name))
+    if folder.config.is_file():
+        return folder
+    if folder.path.is_dir() and name not in ("last",):
+        raise ConfigError(f"{name} is no run folder: it has no {folder.config.name}")
+    runs = all_runs()
+    if not runs:
+        raise ConfigError(f"there are no runs in {RUNS.absolute()}. Train one first, or change to the folder of your runs")
+    if name == "last":
+        return runs[-1]
+    matching = [run for run in runs if name in str(run.path)]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise ConfigError(f"no run is named '{name}'.{did_you_mean(name, [run.path.name for run in runs][-10:])}")
+    listed = "\n".join(f"  {run.path}" for run in matching[-10:])
+    raise ConfigError(f"'{name}' fits {len(matching)} runs; say more of the name:\n{listed}")

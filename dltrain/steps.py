@@ -1,0 +1,127 @@
+"""What one training step is. The loop is given a step object and knows nothing of its inside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from dltrain import optimizers
+from dltrain.data import Batch
+from dltrain.errors import ConfigError
+from dltrain.losses import Loss
+
+Result = tuple[torch.Tensor, torch.Tensor]
+
+
+class Step(ABC):
+    """Turns a batch into gradients, and gradients into an update.
+
+    Args:
+        clip_norm: largest L2 norm of all gradients together, or None.
+        autocast: context of the forward pass, or None for plain fp32.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        clip_norm: float | None = None,
+        autocast: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.clip_norm, self.autocast = clip_norm, autocast
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._update = optimizers.plain_step(optimizer)
+
+    @abstractmethod
+    def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
+        """Computes a batch.
+
+        Args:
+            share: the batch's share of the samples of the update; below 1 where gradients accumulate.
+            update: whether the optimizer updates the weights now.
+
+        Returns:
+            The batch's mean loss () and outputs (B, K), on the device and detached.
+        """
+
+    def forward(self, batch: Batch) -> Result:
+        """Returns loss and outputs, with their graph."""
+        if self.autocast is None:
+            outputs = self.model(batch.inputs)
+        else:
+            with self.autocast:
+                outputs = self.model(batch.inputs)
+            outputs = outputs.float()
+        return self.loss(outputs, batch.targets), outputs
+
+    def clear_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def clip(self) -> None:
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+
+
+class EagerStep(Step):
+    """Forward, backward, update, one operation after another."""
+
+    def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
+        loss, outputs = self.forward(batch)
+        (loss if share == 1.0 else loss * share).backward()  # type: ignore[no-untyped-call]
+        if update:
+            self.clip()
+            self._update()
+            self.clear_gradients()
+        return loss.detach(), outputs.detach()
+
+
+class ClosureStep(Step):
+    """For optimizers that evaluate the loss several times an update, as LBFGS does."""
+
+    def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
+        first: list[Result] = []
+
+        def closure() -> torch.Tensor:
+            self.clear_gradients()
+            loss, outputs = self.forward(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.clip()
+            if not first:  # the loss at the weights that this update starts from, as the other steps report it
+                first.append((loss.detach(), outputs.detach()))
+            return loss
+
+        self._update(closure)
+        self.clear_gradients()
+        return first[0]
+
+
+def build(
+    model: nn.Module,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    clip_norm: float | None,
+    accumulate: int,
+    autocast: AbstractContextManager[Any] | None,
+) -> Step:
+    """Returns the step that the optimizer needs.
+
+    Raises:
+        ConfigError: gradients cannot be accumulated with this optimizer.
+    """
+    if not optimizers.needs_closure(optimizer):
+        return EagerStep(model, loss, optimizer, clip_norm, autocast)
+    if accumulate > 1:
+        raise ConfigError(
+            f"trainer.accumulate = {accumulate}: optimizer=lbfgs evaluates each batch several times and cannot "
+            "accumulate. Use a larger trainer.batch_size"
+        )
+    return ClosureStep(model, loss, optimizer, clip_norm, autocast)

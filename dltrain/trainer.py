@@ -1,0 +1,323 @@
+"""The one training loop.
+
+From ``fit`` to the optimizer a reader passes ``fit`` -> ``_train_epoch`` -> ``step`` -> the optimizer's update.
+Nothing in the loop waits for the device: losses and metrics stay there until a row of figures is due.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from dltrain import seed
+from dltrain.callbacks.base import HOOKS, Callback
+from dltrain.config import TrainerSettings
+from dltrain.data import Split, Task
+from dltrain.errors import CheckpointError, DivergedError
+from dltrain.evaluate import evaluate
+from dltrain.history import History, Row
+from dltrain.metrics import Metrics
+from dltrain.schedulers import Schedule
+from dltrain.steps import Step
+
+# The loss is looked at for NaN after so many batches at the latest. Each look waits for the device once.
+_CHECK_EVERY_BATCHES = 256
+
+
+@dataclass
+class TrainState:
+    """Where the training is. Each counter has one meaning.
+
+    Attributes:
+        epoch: passes over the training data that are complete.
+        batch: batches of the epoch now running that are done.
+        step: optimizer updates.
+        samples: training samples computed.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    samples: int = 0
+
+
+class Trainer:
+    """Trains a model on one split and evaluates it on others.
+
+    Attributes:
+        state: where the training is.
+        row: the last row of figures; {} before the first.
+        loss: the last batch's loss, on the device.
+        stop_reason: why the training is to stop, or None.
+        test_figures: the final model's figures on the test split, by name; {} before the end or without a split.
+    """
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        *,
+        task: Task,
+        step: Step,
+        train: Split,
+        validation: Split,
+        test: Split | None,
+        schedule: Schedule,
+        learning_rate: float,
+        callbacks: dict[str, Callback],
+        history: History,
+        autocast: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self.settings, self.task, self.step, self.schedule = settings, task, step, schedule
+        self.train, self.validation, self.test = train, validation, test
+        self.model: nn.Module = step.model
+        self.learning_rate = learning_rate
+        self.callbacks, self.history, self.autocast = callbacks, history, autocast
+        self.metrics, self._evaluation_metrics = Metrics(task), Metrics(task)
+        self.state = TrainState()
+        self.row: Row = {}
+        self.loss: torch.Tensor | None = None
+        self.stop_reason: str | None = None
+        self.interrupted_by: int | None = None
+        self.test_figures: dict[str, float] = {}
+        self.final_weights = "last"
+        self._row_started = time.perf_counter()
+        self._max_steps = settings.max_steps or float("inf")
+        self._hooks = {hook: [getattr(c, hook) for c in callbacks.values() if c.overrides(hook)] for hook in HOOKS}
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Trains until a limit is reached, a callback asks to stop, or a signal comes.
+
+        Raises:
+            DivergedError: the loss became NaN or infinite.
+        """
+        self._fire("on_fit_start")
+        self._row_started = time.perf_counter()
+        try:
+            while not self._at_limit() and self.stop_reason is None:
+                self._train_epoch()
+            self._finish()
+        except BaseException as error:
+            self._fire("on_exception", error)
+            raise
+
+    def _train_epoch(self) -> None:
+        """Trains the rest of the current epoch, or up to the step at which the training must stop."""
+        state, settings = self.state, self.settings
+        num_batches, every_steps = self.train.num_batches, settings.evaluate_every_steps
+        step, metrics, on_step_end = self.step, self.metrics, self._hooks["on_step_end"]
+        self._fire("on_epoch_start")
+        self._set_learning_rate("epoch", state.epoch)
+        self.model.train()
+        for batch in self.train.batches(state.epoch, state.batch):
+            if self.schedule.factor is not None:
+                self._set_learning_rate("step", state.step)
+            share, update = self._place_in_update(len(batch.targets))
+            self.loss, outputs = step(batch, share, update)
+            metrics.update(self.loss, outputs, batch.targets)
+            state.batch += 1
+            state.samples += len(batch.targets)
+            if state.batch % _CHECK_EVERY_BATCHES == 0:
+                self._check_finite()
+            if not update:
+                continue
+            state.step += 1
+            for hook in on_step_end:
+                hook(self)
+            if every_steps is not None and state.step % every_steps == 0:
+                self._log_row()
+            if state.batch < num_batches:  # else the epoch's end is the place to save and to stop
+                for hook in self._hooks["on_checkpoint"]:
+                    hook(self)
+                if self.stop_reason is not None or state.step >= self._max_steps:
+                    return
+        state.epoch, state.batch = state.epoch + 1, 0
+        if settings.evaluate_every_epochs is not None and state.epoch % settings.evaluate_every_epochs == 0:
+            self._log_row()
+        self._fire("on_epoch_end")
+        self._fire("on_checkpoint")
+
+    def _finish(self) -> None:
+        """Logs what is still due, then evaluates the test split with the best weights."""
+        if self.interrupted_by is not None:
+            self._fire("on_checkpoint")
+            self._fire("on_fit_end")
+            return
+        self.stop_reason = self.stop_reason or self._at_limit()
+        self._fire("on_checkpoint")
+        if self.row.get("step") != self.state.step:
+            self._log_row(partial=True)
+        self._fire("on_fit_end")
+        for name in sorted(self.callbacks):  # not in the order of the YAML, which never changes a result
+            weights = self.callbacks[name].best_weights()
+            if weights is not None:
+                self.model.load_state_dict(weights)
+                self.final_weights = name
+                break
+        if self.test is not None:
+            self.test_figures = self._evaluate(self.test)
+
+    # --- its parts ----------------------------------------------------------------------------------------
+
+    def request_stop(self, reason: str, signal_number: int | None = None) -> None:
+        """Asks the loop to stop after the current step; the first reason stands."""
+        self.stop_reason = self.stop_reason or reason
+        self.interrupted_by = self.interrupted_by or signal_number
+
+    def _at_limit(self) -> str | None:
+        """Returns which limit is reached, if one is."""
+        if self.settings.max_epochs is not None and self.state.epoch >= self.settings.max_epochs:
+            return f"reached max_epochs={self.settings.max_epochs}"
+        if self.state.step >= self._max_steps:
+            return f"reached max_steps={self.settings.max_steps}"
+        return None
+
+    def _place_in_update(self, num_samples: int) -> tuple[float, bool]:
+        """Returns the next batch's share of its update's samples, and whether it completes the update."""
+        accumulate = self.settings.accumulate
+        if accumulate == 1:
+            return 1.0, True
+        batch, size = self.state.batch, self.train.batch_size
+        first = batch - batch % accumulate
+        last = min(first + accumulate, self.train.num_batches)
+        in_update = min(last * size, self.train.num_samples) - first * size
+        return num_samples / in_update, batch + 1 == last
+
+    def _set_learning_rate(self, interval: str, position: int) -> None:
+        if self.schedule.interval == interval and self.schedule.factor is not None:
+            for group in self.step.optimizer.param_groups:
+                group["lr"] = self.learning_rate * self.schedule.factor(position)
+
+    def _evaluate(self, split: Split) -> dict[str, float]:
+        return evaluate(self.model, split, self.step.loss, self._evaluation_metrics, self.autocast)
+
+    def _log_row(self, partial: bool = False) -> None:
+        """Evaluates, writes a row of figures and tells the callbacks.
+
+        Args:
+            partial: the row is due only because the training ends here. The sums of the epoch are kept then, so
+                that a run that is extended goes on as if it had never ended.
+        """
+        self._check_finite()
+        figures = {f"train/{name}": value for name, value in self.metrics.compute().items()}
+        figures.update({f"val/{name}": value for name, value in self._evaluate(self.validation).items()})
+        now = time.perf_counter()
+        self.row = {
+            "epoch": self.state.epoch,
+            "step": self.state.step,
+            "lr": self.step.optimizer.param_groups[0]["lr"],
+            **figures,
+            "epoch_seconds": round(now - self._row_started, 6),
+        }
+        if partial:
+            self.row["partial"] = True
+        else:
+            self.metrics.reset()
+        self._row_started = now
+        self.history.append(self.row)
+        self._fire("on_validation_end")
+
+    def _check_finite(self) -> None:
+        """
+        Raises:
+            DivergedError: a batch since the last row had a loss that is NaN or infinite.
+        """
+        bad = self.metrics.first_bad_batch()
+        if bad is None:
+            return
+        done = self.state.epoch * self.train.num_batches + self.state.batch
+        epoch, batch = divmod(done - self.metrics.num_batches + bad, self.train.num_batches)
+        updates = -(-self.train.num_batches // self.settings.accumulate)
+        step = epoch * updates + batch // self.settings.accumulate + 1
+        raise DivergedError(
+            f"the loss became NaN or infinite at step {step} (epoch {epoch + 1}, batch {batch + 1}). "
+            f"Lower optimizer.lr (now {self.learning_rate:g}), set trainer.clip_norm=1, or look for values in the "
+            "data that are not finite. Checkpoints saved before stay as they are"
+        )
+
+    def _fire(self, hook: str, *arguments: Any) -> None:
+        for function in self._hooks[hook]:
+            function(self, *arguments)
+
+    # --- the whole state ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns all that a resumed training needs to give the same bits.
+
+        Raises:
+            DivergedError: a loss was NaN or infinite, so the weights are not worth keeping.
+        """
+        self._check_finite()
+        return {
+            "progress": asdict(self.state),
+            "row": self.row,
+            "model": self.model.state_dict(),
+            "optimizer": self.step.optimizer.state_dict()["state"],
+            "metrics": self.metrics.state_dict(),
+            "callbacks": {name: callback.state_dict() for name, callback in self.callbacks.items()},
+            "random": seed.generator_states(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+        """Takes over a state that ``state_dict`` returned; returns notes on what differs now.
+
+        Raises:
+            CheckpointError: it was saved for another model or another optimizer.
+        """
+        load_weights(self.model, state["model"])
+        optimizer = self.step.optimizer
+        try:  # the settings are those of the config, so that a changed learning rate is not undone
+            optimizer.load_state_dict(
+                {"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]}
+            )
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"the checkpoint was saved with another optimizer: {error}") from error
+        self.state = TrainState(**state["progress"])
+        self.row = state["row"]
+        self.metrics.load_state_dict(move(state["metrics"], next(self.model.parameters()).device))
+        for name, callback in self.callbacks.items():
+            if name in state["callbacks"]:
+                callback.load_state_dict(state["callbacks"][name])
+        seed.restore_generators(state["random"])
+        if state["threads"] == torch.get_num_threads():
+            return []
+        return [
+            f"the run used {state['threads']} CPU threads before, now {torch.get_num_threads()}: the last bits of "
+            f"the results may differ. device.threads={state['threads']} keeps them"
+        ]
+
+
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Loads weights into a model.
+
+    Raises:
+        CheckpointError: names or shapes differ; the message gives the first of them.
+    """
+    own = model.state_dict()
+    wrong = [f"{name} is missing in the checkpoint" for name in own if name not in weights]
+    wrong += [f"{name} is not in the model" for name in weights if name not in own]
+    wrong += [
+        f"{name} has shape {tuple(weights[name].shape)}, the model has {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise CheckpointError(f"the checkpoint is of another model: {'; '.join(wrong[:3])}{more}")
+    model.load_state_dict(weights)
+
+
+def move(value: Any, device: torch.device) -> Any:
+    """Returns a nested value with its tensors on a device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: move(item, device) for key, item in value.items()}
+    return [move(item, device) for item in value] if isinstance(value, list) else value
