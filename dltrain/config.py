@@ -46,7 +46,7 @@ class Limits:
         if self.choices is not None:
             return "one of " + ", ".join(self.choices)
         parts = [
-            f"{word} {limit:g}"
+            f"{word} {limit}"
             for word, limit in (
                 ("at least", self.min),
                 ("above", self.above),
@@ -120,7 +120,9 @@ class SweepSettings:
 class Config:
     """A whole run. ``data`` to ``callbacks`` are settings dataclasses of registered components."""
 
-    seed: int = setting("Seed of the weights, the split, the order of the samples and dropout.", min=0)
+    seed: int = setting(
+        "Seed of the weights, the order of the samples and dropout.", min=0, max=2**63 - 1  # what PyTorch takes
+    )
     run_dir: str | None = setting("Folder of this run; null makes a new one under runs/.")
     imports: list[str] = setting("Python modules of your own to import first, so that they can register components.")
     device: DeviceSettings = setting("Device, threads and number format.")
@@ -183,7 +185,7 @@ def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[st
         try:
             importlib.import_module(str(name))
         except ModuleNotFoundError as error:
-            if error.name != str(name).split(".")[0]:
+            if not f"{name}.".startswith(f"{error.name}."):
                 problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
             else:
                 folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
@@ -236,9 +238,13 @@ def _fits(value: Any, kind: Any) -> bool:
         return value in typing.get_args(kind)
     if kind is bool or kind is str:
         return isinstance(value, kind)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return kind is float or (kind is int and float(value).is_integer())
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        return False
+    return math.isfinite(number) and (kind is float or (kind is int and number.is_integer()))
 
 
 def _convert_dataclass(value: Any, kind: type[Any], key: str, problems: list[str]) -> Any:
@@ -371,25 +377,39 @@ def suggestion(key: str, known: list[str]) -> str:
     return f" {parent or 'The top level'} has: {names}."
 
 
-def known_keys(container: dict[str, Any]) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
-    """Yields each key that a config with these components can have, with the dataclass field that describes it."""
-    for field in dataclasses.fields(Config):
-        yield field.name, field
-        value = container.get(field.name)
-        if field.name in COMPONENTS:
-            yield from _component_keys(field.name, value, field.name)
-        elif field.name == "callbacks" and isinstance(value, dict):
-            for name, item in value.items():
-                yield f"callbacks.{name}", field
-                yield from _component_keys("callbacks", item, f"callbacks.{name}")
-        elif field.name in ("device", "trainer", "sweep"):
-            kind = typing.get_type_hints(Config)[field.name]
-            for inner in dataclasses.fields(kind):
-                yield f"{field.name}.{inner.name}", inner
+@dataclass(frozen=True)
+class Setting:
+    """What ``explain`` tells of a key."""
+
+    meaning: str
+    type: str
 
 
-def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+def known_keys(container: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
+    """Yields each key that a config with these components can have, with what it means."""
+    for name, described_field in _settings_of(Config):
+        yield name, described_field
+        value = container.get(name)
+        if name in COMPONENTS:
+            yield from _component_keys(name, value, name)
+        elif name == "callbacks" and isinstance(value, dict):
+            for key, item in value.items():
+                yield f"callbacks.{key}", described_field
+                yield from _component_keys("callbacks", item, f"callbacks.{key}")
+        elif name in ("device", "trainer", "sweep"):
+            for inner, setting_of in _settings_of(typing.get_type_hints(Config)[name]):
+                yield f"{name}.{inner}", setting_of
+
+
+def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, Setting]]:
     if not isinstance(value, dict) or value.get("name") not in registry.names(kind):
         return
-    for field in dataclasses.fields(registry.find(kind, value["name"]).settings):
-        yield f"{key}.{field.name}", field
+    for name, described_field in _settings_of(registry.find(kind, value["name"]).settings):
+        yield f"{key}.{name}", described_field
+
+
+def _settings_of(kind: type[Any]) -> Iterator[tuple[str, Setting]]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        limits = field.metadata.get("limits")
+        yield field.name, Setting(field.metadata.get("meaning", ""), described(hints[field.name], limits))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from dltrain import registry
 from dltrain.config import setting
 from dltrain.data import Task
-from dltrain.errors import ConfigError, did_you_mean
+from dltrain.errors import ConfigError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -90,14 +90,25 @@ def huber(settings: HuberSettings, *, task: Task) -> Loss:
 
 
 def default_name(task: Task) -> str:
-    """Returns the name of the loss that ``auto`` takes for a task."""
-    return next(name for name, tasks in FITS.items() if task.kind in tasks)
+    """Returns the name of the loss that ``auto`` takes for a task.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return _fitting(task)[0]
 
 
 def _require_fit(name: str, task: Task) -> None:
     if task.kind not in FITS[name]:
-        fitting = [other for other, tasks in FITS.items() if task.kind in tasks]
+        fitting = _fitting(task)
         raise ConfigError(
-            f"loss.name = '{name}': it does not fit this {task.kind} data.{did_you_mean('', fitting)} "
-            "loss=auto takes the first of them"
+            f"loss.name = '{name}': it does not fit this {task.kind} data. There is: {', '.join(fitting)}. "
+            f"loss=auto takes {fitting[0]}"
         )
+
+
+def _fitting(task: Task) -> list[str]:
+    fitting = [name for name, tasks in FITS.items() if task.kind in tasks]
+    if not fitting:
+        raise ConfigError(f"no loss for a {task.kind} task yet")
+    return fitting

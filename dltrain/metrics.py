@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from dltrain.data import Task
@@ -129,11 +130,7 @@ class Metrics:
         if "perplexity" in self.names:
             figures["perplexity"] = float(torch.tensor(figures["loss"], dtype=torch.float64).exp())
         if self.task.kind == "regression":
-            numbers = sums["numbers"]
-            figures["mae"] = sums["absolute"] / numbers
-            figures["rmse"] = (sums["squared"] / numbers) ** 0.5
-            variation = sums["target_squared"] - sums["target"] ** 2 / numbers
-            figures["r2"] = 1 - sums["squared"] / variation if variation > 0 else float("nan")
+            figures.update(_regression_figures(count, sums))
         return {name: figures[name] for name in self.names}
 
     @property
@@ -187,11 +184,10 @@ class Metrics:
 
     def _add_regression(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         error = outputs - targets
-        self._add("absolute", error.abs().sum())
-        self._add("squared", error.square().sum())
-        self._add("target", targets.sum())
-        self._add("target_squared", targets.square().sum())
-        self._add("numbers", torch.tensor(float(error.numel()), dtype=torch.float64, device=error.device))
+        self._add("absolute", error.abs().sum(dim=0))
+        self._add("squared", error.square().sum(dim=0))
+        self._add("target", targets.sum(dim=0))
+        self._add("target_squared", targets.square().sum(dim=0))
 
     def _add_classification(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         if self.task.kind == "binary":
@@ -205,6 +201,24 @@ class Metrics:
             size = self._confusion_size
             pairs = torch.bincount(targets * size + predicted, minlength=size * size)
             self._add("confusion", pairs.reshape(size, size))
+
+
+def _regression_figures(count: float, sums: dict[str, list[float]]) -> dict[str, float]:
+    """Returns mean absolute error, root of the mean squared error and R2, from the sums of each output.
+
+    R2 is 1 - squared errors / squared deviations of the targets from their mean, averaged over the outputs; NaN
+    where an output's targets are all the same.
+    """
+    absolute, squared, target, target_squared = (
+        np.array(sums[name]) for name in ("absolute", "squared", "target", "target_squared")
+    )
+    deviations = target_squared - target**2 / count
+    constant = bool((deviations <= 0).any())
+    return {
+        "mae": float(absolute.mean() / count),
+        "rmse": float((squared.mean() / count) ** 0.5),
+        "r2": float("nan") if constant else float((1 - squared / deviations).mean()),
+    }
 
 
 def _precision_recall_f1(confusion: torch.Tensor) -> dict[str, float]:

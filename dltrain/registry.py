@@ -54,6 +54,8 @@ def register(kind: str, name: str, settings: type[Any]) -> Callable[[Factory], F
         raise ValueError(f"{kind}/{name}: {settings.__name__} must be a dataclass")
 
     def add(factory: Factory) -> Factory:
+        if not f"{factory.__module__}.".startswith(f"{BUILT_IN[kind]}."):
+            _load(kind)  # first, so that it is the user's component that meets a name that is taken
         known = _entries.get((kind, name))
         if known is not None and known.factory.__module__ != factory.__module__:
             raise ValueError(f"{kind}/{name} is registered by {known.factory.__module__} already")

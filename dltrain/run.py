@@ -214,7 +214,7 @@ def _fit(
             console.log.info("%s", note)
         if resumes:
             _restore(trainer, folder)
-        with _stopping_on_signals(trainer), _memory_errors(parts.config):
+        with _stopping_on_signals(trainer), memory_errors(parts.config):
             trainer.fit()
         status["status"] = "done" if trainer.interrupted_by is None else "interrupted"
     except DltrainError as error:
@@ -292,7 +292,7 @@ def _stopping_on_signals(trainer: Trainer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _memory_errors(config: Config) -> Iterator[None]:
+def memory_errors(config: Config) -> Iterator[None]:
     """
     Raises:
         OutOfMemoryError: instead of what PyTorch or Python raise when memory runs out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,11 @@ class TensorBoard(Callback):
         was_training = trainer.model.training
         trainer.model.eval()
         try:
-            writer.add_graph(trainer.model, first, verbose=False)  # type: ignore[no-untyped-call]
+            with warnings.catch_warnings():  # TensorBoard's writer would trace again, and warns that it need not
+                warnings.simplefilter("ignore")
+                # Checking the trace would import a second's worth of PyTorch and run the model twice more.
+                traced = torch.jit.trace(trainer.model, first, check_trace=False)  # type: ignore[no-untyped-call]
+                writer.add_graph(traced, first)  # type: ignore[no-untyped-call]
         except Exception as error:  # tracing runs the user's model in a way that the training does not
             log.warning("the graph for TensorBoard could not be traced: %s", error)
         finally:

@@ -143,14 +143,15 @@ def print_outcome(outcome: Outcome) -> None:
     result, data = outcome.result, outcome.parts.data
     last, test = result["last"], result.get("test", {})
     validation = "evaluated" if data.evaluates_training_data else "validation"
-    table = Table(title=f"{outcome.parts.config.model.name} on {outcome.parts.config.data.name}", title_justify="left")
+    console = Console(highlight=False)
+    console.print(f"\n{outcome.parts.config.model.name} on {outcome.parts.config.data.name}", markup=False)
+    table = Table()
     table.add_column("metric")
     for title in ("training", validation, *(["test"] if test else [])):
         table.add_column(title, justify="right")
     for name in outcome.trainer.metrics.names:
         row = [last.get(f"{split}/{name}") for split in ("train", "val")] + ([test.get(f"test/{name}")] if test else [])
         table.add_row(name, *["" if value is None else number(value) for value in row])
-    console = Console(highlight=False)
     console.print(table)
     best = result.get("best")
     if best:

@@ -37,6 +37,8 @@ class ResidentSplit(Split):
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         size = self.batch_size
+        if start >= self.num_batches:
+            return  # a tensor of no rows would still be split into one empty batch
         if self.seed is None:
             first = start * size
             for inputs, targets in zip(self.inputs[first:].split(size), self.targets[first:].split(size), strict=True):

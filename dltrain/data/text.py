@@ -41,8 +41,8 @@ class KoreanTextSettings(SplitSettings):
 @registry.register("data", "korean_text", KoreanTextSettings)
 def korean_text(settings: KoreanTextSettings) -> Data:
     """Every beginning of a line with at least two tokens: its last token is the target, the others the input."""
-    text, notes = read_text(Path(settings.path), settings.encoding) if settings.path else (THREE_LINES, [])
-    where = settings.path or "the built-in text"
+    text, notes = (THREE_LINES, []) if settings.path is None else read_text(Path(settings.path), settings.encoding)
+    where = "the built-in text" if settings.path is None else f"data.path={settings.path}"
     lines = [tokens for line in text.splitlines() if len(tokens := tokenize(line, settings.tokens)) >= 2]
     if not lines:
         raise DataError(f"{where}: no line with at least two {settings.tokens}s, so there is nothing to predict")
@@ -106,15 +106,17 @@ def read_text(path: Path, encoding: str) -> tuple[str, list[str]]:
     Raises:
         DataError: there is no such file, it is empty, or it is not in that encoding.
     """
-    if not path.exists():
-        folder = path.parent
-        files = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-        hint = did_you_mean(path.name, files) if len(files) < 12 else ""
-        raise DataError(f"data.path={path}: there is no such file in {folder.resolve()}.{hint}")
-    if path.is_dir():
-        raise DataError(f"data.path={path}: this is a folder; give a text file")
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        folder = path.parent
+        files = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+        hint = did_you_mean(path.name, files)
+        if len(files) > 12:  # too many to list
+            hint = hint.partition(" There is:")[0]
+        raise DataError(f"data.path={path}: there is no such file in {folder.resolve()}.{hint}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"data.path={path}: this is a folder; give a text file") from error
     except OSError as error:
         raise DataError(f"data.path={path}: cannot be read: {error.strerror}") from error
     text, used = _decode(content, encoding, path)
@@ -133,7 +135,7 @@ def _decode(content: bytes, encoding: str, path: Path) -> tuple[str, str]:
     first: UnicodeDecodeError | None = None
     for name in candidates:
         try:
-            text = content.decode("utf-8-sig" if name == "utf-8" else name)
+            text = content.decode(name).removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             first = first or error
             continue
@@ -141,7 +143,7 @@ def _decode(content: bytes, encoding: str, path: Path) -> tuple[str, str]:
             raise DataError(f"data.path={path}: holds NUL characters, so it is not a text file")
         return text, name
     assert first is not None
-    line = content[: first.start].count(b"\n") + 1
+    line = content[: first.start].decode(candidates[0], "ignore").count("\n") + 1
     raise DataError(
         f"data.path={path}: byte {first.start} (line {line}) is not {' or '.join(candidates).upper()}. "
         "Save the file as UTF-8, or give data.encoding"

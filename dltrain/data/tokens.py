@@ -116,7 +116,9 @@ class TextCodec:
         unknown = [token for token, number in zip(tokens, numbers, strict=True) if number < 0]
         if unknown:
             known = self.vocabulary.tokens
-            hint = did_you_mean(unknown[0], known) if len(known) <= 30 else did_you_mean(unknown[0], known)[:60]
+            hint = did_you_mean(unknown[0], known)
+            if len(known) > 30:  # too many to list
+                hint = hint.partition(" There is:")[0]
             raise ConfigError(f"the model has not seen the {self.kind} '{unknown[0]}' of the prompt.{hint}")
         return numbers
 

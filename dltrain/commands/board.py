@@ -1,0 +1,68 @@
+"""Opens TensorBoard on runs, on this machine only (127.0.0.1); Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+import subprocess
+import sys
+
+from dltrain import run_folder
+from dltrain.commands import runs
+from dltrain.errors import ConfigError, MachineError
+
+_FIRST_PORT = 6006
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="runs to show (default: all under runs/)")
+    parser.add_argument("--port", type=int, help=f"default: the first free one from {_FIRST_PORT} on")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    port = _port(arguments.port)
+    command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1", "--port", str(port)]
+    if arguments.runs:
+        folders = [runs.find(name) for name in arguments.runs]
+        for folder in folders:
+            if not folder.tensorboard.is_dir():
+                raise ConfigError(f"{folder.path} has no curves: it was trained without callbacks.tensorboard")
+        if len(folders) == 1:
+            command += ["--logdir", str(folders[0].tensorboard)]
+        else:
+            command += ["--logdir_spec", ",".join(f"{f.path.name}:{f.tensorboard}" for f in folders)]
+    else:
+        if not run_folder.all_runs():
+            raise ConfigError(f"there are no runs in {run_folder.RUNS.absolute()}. Train one first")
+        command += ["--logdir", str(run_folder.RUNS)]
+    print(f"TensorBoard: http://127.0.0.1:{port}/   (Ctrl-C ends it)", flush=True)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        process.wait()
+
+
+def _port(asked: int | None) -> int:
+    """Returns the port that is asked for, or the first free one.
+
+    Raises:
+        MachineError: the port is in use or not to be had.
+    """
+    candidates = [asked] if asked is not None else [*range(_FIRST_PORT, _FIRST_PORT + 100), 0]
+    reason = ""
+    for port in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except (OSError, OverflowError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                continue
+            return int(probe.getsockname()[1])
+    raise MachineError(f"port {asked} cannot be used: {reason}. Leave out --port to take a free one")

@@ -1,0 +1,39 @@
+"""Builds everything that a training would, computes one batch of each split, and writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from dltrain.commands import train
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    train.add_config_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config, _ = train.load(arguments)
+
+    import torch
+
+    from dltrain import run as runner
+    from dltrain.callbacks.summary import count_parameters, describe_splits, describe_task
+    from dltrain.console import number
+
+    parts = runner.build(config)
+    step = runner.build_step(parts)
+    print(f"data    {config.data.name}: {describe_task(parts.data)}; {describe_splits(parts.data)}")
+    for note in parts.data.notes:
+        print(f"        {note}")
+    print(f"model   {config.model.name}: {count_parameters(parts.model):,} parameters on {parts.device}")
+    with runner.memory_errors(config):
+        for name in parts.data.splits:
+            batch = next(parts.split(name, shuffle=name == "train").batches(epoch=0))
+            if name == "train":
+                loss, _ = step(batch)
+            else:
+                with torch.inference_mode():
+                    loss, _ = step.forward(batch)
+            print(f"{name:<10} a batch of {len(batch.targets)}: loss {number(float(loss))}")
+    print("all fits; nothing was written")
+    return 0

@@ -1,0 +1,105 @@
+"""Prints the completion script of a shell. To switch it on:
+
+  bash  echo 'eval "$(dltrain completion bash)"' >> ~/.bashrc
+  zsh   echo 'eval "$(dltrain completion zsh)"' >> ~/.zshrc     (after compinit)
+  fish  dltrain completion fish > ~/.config/fish/completions/dltrain.fish
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from dltrain import config_files, run_folder
+
+_BASH = """\
+_dltrain() {
+    local IFS=$'\\n' line="${COMP_LINE:0:$COMP_POINT}"
+    local word="${line##*[[:space:]]}"
+    COMPREPLY=($(dltrain __complete "$COMP_CWORD" -- $(printf '%s\\n' ${line} | tr ' ' '\\n') 2>/dev/null))
+    # bash cuts words at '=' too: what stands before it is typed already
+    if [[ "$word" == *=* && "$COMP_WORDBREAKS" == *=* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#${word%%=*}=}")
+    fi
+    [[ "${COMPREPLY[0]}" == *[=.] ]] && compopt -o nospace
+}
+complete -F _dltrain dltrain
+"""
+
+_ZSH = """\
+_dltrain() {
+    local -a found
+    found=(${(f)"$(dltrain __complete $((CURRENT-1)) -- "${words[@]}" 2>/dev/null)"})
+    compadd -S '' -- ${(M)found:#*[=.]}
+    compadd -- ${found:#*[=.]}
+}
+compdef _dltrain dltrain
+"""
+
+_FISH = """\
+complete -c dltrain -f -a '(dltrain __complete 1 -- (commandline -opc) (commandline -ct) 2>/dev/null)'
+"""
+
+SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+
+_WITH_RUN = ("resume", "evaluate", "generate", "board")
+_WITH_CONFIG = ("summary", "check", "explain")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=tuple(SCRIPTS))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    print(SCRIPTS[arguments.shell], end="")
+    return 0
+
+
+def complete(arguments: list[str]) -> int:
+    """Prints what the last word of a command line can become, a line each: ``__complete N -- dltrain WORD...``."""
+    words = arguments[arguments.index("--") + 2 :] if "--" in arguments else []
+    word = words[-1] if words else ""
+    for candidate in candidates(words[:-1], word):
+        print(candidate)
+    return 0
+
+
+def candidates(before: list[str], word: str) -> list[str]:
+    """Returns what a word can become, given the words before it."""
+    from dltrain.cli import VERBS
+
+    verb = before[0] if before and before[0] in VERBS else None
+    found: list[str] = []
+    if not before:
+        found += VERBS
+    if verb == "list":
+        found += config_files.GROUPS
+    elif verb == "completion":
+        found += SCRIPTS
+    elif verb in _WITH_RUN:
+        found += ["last", *[str(run.path) for run in run_folder.all_runs()[-50:]]] if "=" not in word else []
+        if verb == "resume":
+            found += _settings(word)
+    elif verb is None or verb in _WITH_CONFIG:
+        found += _settings(word, explain=verb == "explain")
+    return [candidate for candidate in found if candidate.startswith(word)]
+
+
+def _settings(word: str, explain: bool = False) -> Iterator[str]:
+    """Yields ``group=option`` and ``key=``; a group's own keys only once its name and a dot are typed."""
+    for group in config_files.GROUPS:
+        if word.startswith(f"{group}="):
+            yield from (f"{group}={name}" for name in config_files.options(group))
+            return
+    group, dot, _ = word.partition(".")
+    if not dot:
+        yield from (f"{group}=" for group in config_files.GROUPS if not explain)
+        yield from (f"{group}." for group in config_files.GROUPS if group not in ("experiment", "loss") or explain)
+        yield from ("seed", "run_dir", "imports") if explain else ("seed=", "run_dir=", "imports=")
+        return
+    keys: dict[str, None] = {}
+    for path in config_files.options(group).values():
+        for key in config_files.flatten(config_files.values(path)):
+            if key.startswith(f"{group}.") and not key.endswith(".name"):
+                keys[key if explain else f"{key}="] = None
+    yield from keys

@@ -1,0 +1,149 @@
+"""Tells a setting's meaning, type and range, its value, and the file that sets it.
+
+Without KEY: lists all settings. Further key=value words choose the config, as for training:
+dltrain explain optimizer.momentum optimizer=sgd
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dltrain import config_files
+from dltrain.commands import train
+from dltrain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dltrain.config import Setting
+
+# A setting: its description, the value that the config has, and the option that it belongs to where that is not chosen.
+_Found = tuple["Setting", Any, "str | None"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    train.add_config_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    keys = [word for word in arguments.overrides if "=" not in word and word[:1] not in "+~"]
+    arguments.overrides = [word for word in arguments.overrides if word not in keys]
+    config, container = train.load(arguments)
+
+    from dltrain import compose
+    from dltrain import config as schema
+
+    folders = [Path(folder).expanduser().resolve() for folder in arguments.config_dir or []]
+    choices = compose.compose(arguments.overrides, folders).choices
+    known = dict(schema.known_keys(container))
+    if not keys:
+        _print_all(known, config_files.flatten(container))
+        return 0
+    problems = []
+    for number, key in enumerate(keys):
+        try:
+            text = _explain(key, known, container, choices, arguments.overrides)
+        except ConfigError as error:
+            problems.append(str(error))
+            continue
+        print(("\n" if number else "") + text)
+    if problems:
+        raise ConfigError(schema.listed(problems))
+    return 0
+
+
+def _print_all(known: dict[str, Setting], values: dict[str, Any]) -> None:
+    width = max(len(key) for key in known if key in values)
+    for key, setting in known.items():
+        if key in values:
+            print(f"{key:<{width}}  {_yaml(values[key]):<12} {setting.meaning}")
+
+
+def _explain(
+    key: str,
+    known: dict[str, Setting],
+    container: dict[str, Any],
+    choices: dict[str, str],
+    overrides: list[str],
+) -> str:
+    from dltrain import config as schema
+
+    if key in known:
+        return _text(key, known[key], _value(container, key), _origin(key, choices, overrides), None)
+    group = key.partition(".")[0]
+    elsewhere = list(_in_other_options(group, key))
+    if elsewhere:
+        setting, value, option = elsewhere[0]
+        names = ", ".join(f"{group}={name}" for _, _, name in elsewhere)
+        where = f"{config_files.options(group)[str(option)]}"
+        return _text(key, setting, value, where, f"with {names}")
+    raise ConfigError(f"no setting '{key}'.{schema.suggestion(key, list(known))}")
+
+
+def _in_other_options(group: str, key: str) -> Iterator[_Found]:
+    """Yields the setting in each option of its group that has it, where the chosen one has not."""
+    from dltrain import config as schema
+
+    for option, path in config_files.options(group).items():
+        values = config_files.values(path)
+        if key not in config_files.flatten(values):
+            continue
+        fields = dict(schema.known_keys(values))
+        if key in fields:
+            yield fields[key], _value(values, key), option
+
+
+def _text(key: str, setting: Setting, value: Any, origin: str, condition: str | None) -> str:
+    lines = [key, f"  meaning  {setting.meaning}"]
+    group = key if key in config_files.GROUPS else None
+    if group is None:
+        lines.append(f"  type     {setting.type}")
+        lines.append(f"  value    {_yaml(value)}" + (f"   ({condition})" if condition else ""))
+    else:
+        name = value.get("name") if isinstance(value, dict) else value
+        lines.append(f"  choices  {', '.join(config_files.options(group))}")
+        lines.append(f"  value    {name or ', '.join(value)}")
+    return "\n".join([*lines, f"  set in   {origin}"])
+
+
+def _origin(key: str, choices: dict[str, str], overrides: list[str]) -> str:
+    """Returns what set the value: the command line, or the last YAML file that holds the key."""
+    for override in reversed(overrides):
+        name = override.lstrip("+~").partition("=")[0]
+        if name == key:
+            return f"the command line: {override}"
+    origin = config_files.config_dir() / f"{config_files.ENTRY}.yaml"
+    for path in _chosen_files(choices):
+        if any(name == key or name.startswith(f"{key}.") for name in config_files.flatten(config_files.values(path))):
+            origin = path
+    return str(origin)
+
+
+def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:
+    """Yields the YAML files of a config in the order in which they are merged."""
+    yield config_files.config_dir() / f"{config_files.ENTRY}.yaml"
+    for group in ("device", "trainer", "data", "model", "loss", "optimizer", "scheduler", "callbacks", "sweep", "experiment"):
+        options = config_files.options(group)
+        chosen = choices.get(group, "None")
+        names = [name.strip(" '\"") for name in chosen.strip("[]").split(",")]
+        for name in names:
+            if group == "callbacks" and name == "default":
+                yield from options.values()
+            elif name in options:
+                yield options[name]
+
+
+def _value(container: dict[str, Any], key: str) -> Any:
+    value: Any = container
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+

@@ -1,0 +1,52 @@
+"""Goes on with a run from its newest checkpoint: after a stop or a crash, or longer than before.
+
+RUN is a folder, a unique part of its name, or 'last'. What may change: the limits and the evaluation of the
+trainer, the callbacks, the device and the learning rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from dltrain import config_files
+from dltrain.commands import runs
+
+MAY_CHANGE = (
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.evaluate_every_epochs",
+    "trainer.evaluate_every_steps",
+    "optimizer.lr",
+    "callbacks.",
+    "device.",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    runs.add_run_argument(parser)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="what changes: trainer.max_epochs=400")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    folder = runs.find(arguments.run)
+    container = runs.saved_config(folder)
+    if arguments.overrides:
+        from dltrain import compose
+
+        container = compose.override_values(container, arguments.overrides, MAY_CHANGE)
+    from dltrain import config
+    from dltrain import run as runner
+    from dltrain.commands.train import print_outcome
+
+    loaded = config.load(container, tuple(config_files.user_dirs()))
+    outcome = runner.resume(folder, loaded, container, arguments.overrides)
+    if outcome is None:
+        reason = folder.read_result().get("stop_reason")
+        print(f"{folder.path} is finished ({reason}); nothing is left to do.")
+        limit = loaded.trainer.max_epochs or 0
+        print(f"Train longer with: dltrain resume {arguments.run} trainer.max_epochs={2 * limit}")
+        return 0
+    print_outcome(outcome)
+    return 0
+
+

@@ -1,0 +1,61 @@
+"""What the verbs share that work on a run: its argument, its config, its task, its model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from dltrain import config_files, run_folder
+from dltrain.errors import CheckpointError
+from dltrain.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from dltrain.config import Config
+    from dltrain.data import Task
+
+
+def add_run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's folder, a unique part of its name, or 'last'")
+
+
+def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint", default="best", metavar="NAME", help="best (default), last, or a file's name in checkpoints/"
+    )
+
+
+def find(name: str) -> RunFolder:
+    return run_folder.find_run(name)
+
+
+def saved_config(folder: RunFolder) -> dict[str, Any]:
+    """Returns the config of a run as plain values.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    import yaml
+
+    try:
+        container = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{folder.config} cannot be read: {error}") from error
+    if not isinstance(container, dict):
+        raise CheckpointError(f"{folder.config} holds no settings")
+    return container
+
+
+def load_config(folder: RunFolder) -> Config:
+    from dltrain import config
+
+    return config.load(saved_config(folder), tuple(config_files.user_dirs()))
+
+
+def saved_task(folder: RunFolder) -> Task:
+    """Returns the task that a run's model was built for, without reading its data."""
+    from dltrain.data import InputSpec, Task
+
+    task = folder.read_task()["task"]
+    shape, dtype, size = task["input"]["shape"], task["input"]["dtype"], task["input"]["vocabulary_size"]
+    spec = InputSpec(tuple(shape), dtype, size)
+    return Task(task["kind"], spec, task["output_size"], tuple(task["class_names"]))

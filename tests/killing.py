@@ -1,0 +1,115 @@
+"""Runs that are really killed: each in a process of its own, forked from a server that has PyTorch imported."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import yaml
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["dltrain.run", "dltrain.compose", "dltrain.commands.resume"])
+
+# Saves after each step and shows nothing: what a kill can hit is then nearly always a save or a step.
+EVERY_STEP = [
+    "~callbacks.progress",
+    "~callbacks.summary",
+    "callbacks.tensorboard.graph=false",
+    "callbacks.checkpoint.every_steps=1",
+    "callbacks.checkpoint.min_seconds=0",
+    "device=cpu",
+    "device.threads=1",
+]
+
+
+def _train(folder: str, overrides: list[str]) -> None:
+    """Starts the run, or goes on with it where it has begun, as 'dltrain' and 'dltrain resume' do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.chdir(Path(folder).parent)
+    os.dup2(2, 1)
+    from dltrain import cli
+
+    begun = (Path(folder) / "config.yaml").exists()
+    code = cli.run(["resume", folder]) if begun else cli.run([*overrides, f"run_dir={folder}"])
+    os._exit(code)
+
+
+def train(folder: Path, overrides: list[str], *, kill_after: float | None = None, number: int = signal.SIGKILL) -> int:
+    """Trains in ``folder`` until the end, or until the signal; returns the exit code, negative for a signal."""
+    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides))
+    process.start()
+    if kill_after is not None:
+        process.join(kill_after)
+        if process.is_alive():
+            os.kill(process.pid or 0, number)
+    process.join()
+    return process.exitcode if process.exitcode is not None else 1
+
+
+def train_with_kills(folder: Path, overrides: list[str], instants: list[float]) -> int:
+    """Trains to the end through kills; each instant counts from the start of its process.
+
+    Returns:
+        How many of the kills hit a process that was still at work.
+    """
+    hits = 0
+    for instant in instants:
+        if train(folder, overrides, kill_after=instant) == -signal.SIGKILL:
+            hits += 1
+    assert train(folder, overrides) == 0, (folder / "train.log").read_text(encoding="utf-8")
+    return hits
+
+
+def duration(folder: Path, overrides: list[str]) -> float:
+    """Trains once, uninterrupted, and returns the seconds that the process took."""
+    started = time.monotonic()
+    assert train(folder, overrides) == 0, (folder / "train.log").read_text(encoding="utf-8")
+    return time.monotonic() - started
+
+
+def what_counts(folder: Path) -> dict[str, object]:
+    """Returns all of a run that must not depend on interruptions: state, figures, and which files there are."""
+    import json
+
+    from dltrain.checkpoint import CheckpointStore
+
+    store = CheckpointStore(folder / "checkpoints")
+    state = store.load(store.pointed("last") or "")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in [*rows, state["row"]]:
+        row.pop("epoch_seconds", None)
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return {
+        "state": state,
+        "best": store.load(store.pointed("best") or ""),
+        "rows": rows,
+        "test": result.get("test"),
+        "files": sorted(path.name for path in (folder / "checkpoints").iterdir()),
+        "config": yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) | {"run_dir": None},
+    }
+
+
+def assert_same(one: object, other: object, where: str = "") -> None:
+    """Compares nested values; tensors bit for bit.
+
+    Raises:
+        AssertionError: names the first place that differs.
+    """
+    import torch
+
+    if isinstance(one, torch.Tensor):
+        assert isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.shape == other.shape, where
+        assert one.numpy().tobytes() == other.numpy().tobytes(), where
+    elif isinstance(one, dict):
+        assert isinstance(other, dict) and one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, list):
+        assert isinstance(other, list) and len(one) == len(other), where
+        for place, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_same(left, right, f"{where}/{place}")
+    else:
+        assert repr(one) == repr(other), f"{where}: {one!r} is not {other!r}"

@@ -1,0 +1,83 @@
+"""A run that is killed and resumed gives the same bits as one that never was."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from killing import EVERY_STEP, assert_same, duration, train, train_with_kills, what_counts
+
+FAMILIES = {
+    "linear": ["model=linear", "data=iris", "optimizer=sgd", "optimizer.momentum=0.9", "trainer.max_epochs=12"],
+    "mlp": [
+        "model=mlp",
+        "data=digits",
+        "model.norm=batch",
+        "model.dropout=0.2",
+        "scheduler=cosine",
+        "trainer.batch_size=128",
+        "trainer.max_epochs=5",
+        "callbacks.early_stopping.patience=3",
+    ],
+    "mlp_accumulating": [
+        "model=mlp",
+        "data=digits",
+        "optimizer=adamw",
+        "trainer.batch_size=64",
+        "trainer.accumulate=3",
+        "trainer.clip_norm=1",
+        "trainer.max_epochs=6",
+        "callbacks.tensorboard.histograms_every_epochs=2",
+    ],
+    "rnn": ["model=rnn", "data=korean_text", "trainer.batch_size=4", "trainer.max_epochs=14", "model.dropout=0.3"],
+    "lstm": ["model=lstm", "data=korean_text", "trainer.batch_size=4", "trainer.max_epochs=14", "scheduler=one_cycle"],
+    "gru": [
+        "model=gru",
+        "data=korean_text",
+        "model.bidirectional=true",
+        "model.layers=2",
+        "model.dropout=0.2",
+        "optimizer=rmsprop",
+        "trainer.batch_size=3",
+        "trainer.max_epochs=12",
+        "callbacks.checkpoint.keep_best=3",
+    ],
+    "lbfgs": ["model=linear", "data=iris", "optimizer=lbfgs", "trainer.batch_size=40", "trainer.max_epochs=10"],
+}
+
+
+def check_family(folder: Path, family: str, kills: int, seed: int) -> int:
+    """Compares an uninterrupted run with one killed at random instants; returns how many kills hit."""
+    overrides = [*EVERY_STEP, *FAMILIES[family]]
+    seconds = duration(folder / "whole", overrides)
+    generator = random.Random(f"{family} {seed}")
+    instants = [generator.uniform(0.15, 0.9) * seconds for _ in range(kills)]
+    hits = train_with_kills(folder / "killed", overrides, instants)
+    assert_same(what_counts(folder / "whole"), what_counts(folder / "killed"))
+    return hits
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_killed_run_resumes_to_the_same_bits(family: str, tmp_path: Path) -> None:
+    check_family(tmp_path, family, kills=2, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ten_kills_of_each_family_change_nothing(family: str, tmp_path: Path) -> None:
+    hits = check_family(tmp_path, family, kills=10, seed=1)
+    assert hits >= 1, "no kill hit: the run is too short for this test"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(number: int, tmp_path: Path) -> None:
+    overrides = [*EVERY_STEP, *FAMILIES["mlp"], "callbacks.checkpoint.every_steps=null"]
+    seconds = duration(tmp_path / "whole", overrides)
+    for share in (0.5, 0.7):
+        code = train(tmp_path / "stopped", overrides, kill_after=share * seconds, number=number)
+        assert code in (0, 128 + number, -number)  # the last where it came before training began
+    assert train(tmp_path / "stopped", overrides) == 0
+    whole, stopped = what_counts(tmp_path / "whole"), what_counts(tmp_path / "stopped")
+    assert_same(whole, stopped)
