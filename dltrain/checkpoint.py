@@ -65,7 +65,8 @@ class CheckpointStore:
             raise CheckpointError(f"{path}: there is no such checkpoint, or its saving was cut off")
         if manifest.get("schema") != SCHEMA:
             raise CheckpointError(
-                f"{path} has schema {manifest.get('schema')}, this dltrain reads {SCHEMA}: install the dltrain that wrote it"
+                f"{path} has schema {manifest.get('schema')}, this dltrain reads {SCHEMA}: "
+                "install the dltrain that wrote it"
             )
         content = path.read_bytes()
         if len(content) != manifest.get("bytes") or hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
@@ -163,10 +164,15 @@ def _take_tensors(value: Any, path: str, tensors: dict[str, torch.Tensor], taken
         tensors[path] = tensor
         return {_TENSOR: path}
     if isinstance(value, dict):
-        items = [_take_tensors(item, f"{path}/{key}" if path else str(key), tensors, taken) for key, item in value.items()]
+        items = [
+            _take_tensors(item, f"{path}/{key}" if path else str(key), tensors, taken) for key, item in value.items()
+        ]
         if all(isinstance(key, str) for key in value):
             return dict(zip(value, items, strict=True))
-        return {_KEYS: list(value), "values": items}  # JSON has no other keys than text; optimizers have numbers
+        return {
+            _KEYS: list(value),
+            "values": items,
+        }  # JSON has no other keys than text; optimizers have numbers
     if isinstance(value, (list, tuple)):
         return [_take_tensors(item, f"{path}/{i}", tensors, taken) for i, item in enumerate(value)]
     if value is None or isinstance(value, (bool, int, float, str)):

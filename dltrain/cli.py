@@ -97,11 +97,14 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _run_verb(verb: str, module: ModuleType, arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog=f"dltrain {verb}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"dltrain {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
     try:
-        parsed = parser.parse_intermixed_args(arguments)
+        mixes = parser.get_default("overrides_between_flags")
+        parsed = parser.parse_intermixed_args(arguments) if mixes else parser.parse_args(arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
     code: int = module.run(parsed)

@@ -19,11 +19,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dltrain import config_files, run_folder
-from dltrain.config import listed, suggestion
+from dltrain import config, config_files, run_folder
+from dltrain.config import suggestion
 from dltrain.errors import ConfigError, MachineError, did_you_mean
 
 OmegaConf.register_new_resolver("dltrain.sweep_dir", run_folder.sweep_dir, use_cache=True, replace=True)
@@ -54,7 +54,7 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Comp
             return _plain(_compose(quoted))
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
             problems = _diagnose(quoted, folders)
-            raise ConfigError(listed(problems) if problems else _explained(error)) from error
+            raise ConfigError(*(problems or [_explained(error)])) from error
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -98,10 +98,11 @@ def container_of(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a value is missing (``???``), or an interpolation leads nowhere.
     """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(*(f"{key}: no value. Set {key}=..., or give it in the YAML file" for key in missing))
     try:
-        container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key}: no value. Set {error.full_key}=..., or give it in the YAML file") from error
+        container = OmegaConf.to_container(config, resolve=True)
     except RecursionError as error:
         raise ConfigError("the config has an interpolation that leads back to itself") from error
     except OmegaConfBaseException as error:
@@ -136,7 +137,7 @@ def override_values(container: dict[str, Any], overrides: list[str], allowed: tu
         else:
             OmegaConf.update(config, key, override.value(), merge=False)
     if problems:
-        raise ConfigError(listed(problems))
+        raise ConfigError(*problems)
     return container_of(config)
 
 
@@ -170,11 +171,13 @@ def _check_syntax(overrides: list[str]) -> None:
             OverridesParser.create().parse_override(override)
         except HydraException as error:
             if "=" in override:
-                problems.append(f"'{override}' cannot be read: {_first_line(error)}")
+                problems.append(
+                    f"'{override}' cannot be read: {_first_line(error)}. Is a bracket or a quote left open?"
+                )
             else:
                 problems.append(f"'{override}' is neither a verb nor key=value ('dltrain --help' lists both)")
     if problems:
-        raise ConfigError(listed(problems))
+        raise ConfigError(*problems)
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------
@@ -203,13 +206,26 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
         known = list(config_files.flatten(_plain(_compose(groups)).container))
     except (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError) as error:
         return problems or [_explained(error)]
+    usable = list(groups)
     for override in values:
         key = override.key_or_group
-        if override.is_add() or key.startswith("hydra."):
-            continue
-        if key not in known and not any(name.startswith(f"{key}.") for name in known):
+        exists = key in known or any(name.startswith(f"{key}.") for name in known)
+        if override.is_add() or key.startswith("hydra.") or exists:
+            usable.append(override.input_line or "")
+        else:
             problems.append(f"no setting '{key}'.{suggestion(key, [*known, *config_files.GROUPS])}")
+    with contextlib.suppress(HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError):
+        problems += _mistakes_of(_plain(_compose(usable)).container)
     return problems
+
+
+def _mistakes_of(container: dict[str, Any]) -> list[str]:
+    """Returns what the types and ranges have against a config."""
+    try:
+        config.load(container, tuple(config_files.user_dirs()))
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _group_mistake(group: str, override: Override, folders: list[Path]) -> str | None:
@@ -268,8 +284,6 @@ def check_each(overrides: list[str]) -> None:
     Raises:
         ConfigError: with the mistakes of the first value that has any.
     """
-    from dltrain import config
-
     quoted = [quote(override) for override in overrides if not override.startswith("hydra")]
     _check_syntax(quoted)
     parsed = _parse(quoted)

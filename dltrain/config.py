@@ -121,7 +121,9 @@ class Config:
     """A whole run. ``data`` to ``callbacks`` are settings dataclasses of registered components."""
 
     seed: int = setting(
-        "Seed of the weights, the order of the samples and dropout.", min=0, max=2**63 - 1  # what PyTorch takes
+        "Seed of the weights, the order of the samples and dropout.",
+        min=0,
+        max=2**63 - 1,  # what PyTorch takes
     )
     run_dir: str | None = setting("Folder of this run; null makes a new one under runs/.")
     imports: list[str] = setting("Python modules of your own to import first, so that they can register components.")
@@ -156,16 +158,8 @@ def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Conf
     if not problems:
         _check_together(config, problems)
     if problems:
-        raise ConfigError(listed(problems))
+        raise ConfigError(*problems)
     return typing.cast(Config, config)
-
-
-def listed(problems: list[str]) -> str:
-    """Returns one text for all mistakes: the single one, or a numbered list."""
-    if len(problems) == 1:
-        return problems[0]
-    lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
-    return "\n".join([f"{len(problems)} mistakes in the config:", *lines])
 
 
 def _check_together(config: Config, problems: list[str]) -> None:
@@ -270,6 +264,8 @@ def _convert_dataclass(value: Any, kind: type[Any], key: str, problems: list[str
     for name in value:
         if name not in hints:
             problems.append(unknown_key(f"{key}.{name}" if key else str(name)))
+            if str(name).startswith("_") and str(name).endswith("_"):
+                problems[-1] = f"{key}.{name}: is refused. A config names registered components (name: ...), never code"
     try:
         return kind(**arguments)
     except TypeError:  # a required field is missing, and reported above
@@ -341,7 +337,9 @@ def described(kind: Any, limits: Limits | None = None) -> str:
     if origin is dict:
         return "a group of names and values"
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(described(argument, limits if argument is not type(None) else None) for argument in arguments)
+        return " or ".join(
+            described(argument, limits if argument is not type(None) else None) for argument in arguments
+        )
     if kind is str and limits.choices:
         return str(limits)
     word = _WORDS.get(kind, getattr(kind, "__name__", "a value"))
@@ -368,9 +366,10 @@ def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[st
 
 def suggestion(key: str, known: list[str]) -> str:
     """Returns " Did you mean 'x'?" for an unknown key, or the keys that stand beside it."""
+    parents = {".".join(name.split(".")[:length]) for name in known for length in range(1, name.count(".") + 1)}
     parent = key.rpartition(".")[0]
     beside = [name for name in known if name.rpartition(".")[0] == parent]
-    hint = did_you_mean(key, known)
+    hint = did_you_mean(key, {*known, *parents})
     if " Did you mean" in hint or not beside:
         return hint if " Did you mean" in hint else " 'dltrain explain' lists the settings."
     names = ", ".join(name.rpartition(".")[2] for name in beside)

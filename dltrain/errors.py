@@ -17,9 +17,19 @@ class DltrainError(Exception):
 
 
 class ConfigError(DltrainError):
-    """A setting, a name or a command line that cannot be used."""
+    """Settings, names or a command line that cannot be used: one mistake, or all that were found.
+
+    Attributes:
+        problems: a line for each mistake.
+    """
 
     exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = list(problems)
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
+        several = "\n".join([f"{len(problems)} mistakes in the config:", *lines])
+        super().__init__(problems[0] if len(problems) == 1 else several)
 
 
 class DataError(DltrainError):

@@ -10,7 +10,12 @@ from dltrain.data.tokens import PADDING, TextCodec, join
 
 @torch.inference_mode()
 def generate(
-    model: nn.Module, codec: TextCodec, prompt: str, num_tokens: int, temperature: float, seed: int | None = None
+    model: nn.Module,
+    codec: TextCodec,
+    prompt: str,
+    num_tokens: int,
+    temperature: float,
+    seed: int | None = None,
 ) -> str:
     """Returns the prompt with ``num_tokens`` more tokens.
 

@@ -118,7 +118,7 @@ class Metrics:
     def compute(self) -> dict[str, float]:
         """Returns the figures of all batches since the last reset. The one place that reads from the device."""
         self._flush()
-        sums = {name: value.tolist() for name, value in self._sums.items() if name != "confusion"}
+        sums: dict[str, Any] = {name: value.tolist() for name, value in self._sums.items() if name != "confusion"}
         count = sums["count"]
         figures = {"loss": sums["loss"] / count}
         if "hits" in sums:

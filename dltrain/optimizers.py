@@ -188,4 +188,4 @@ def _keep_compiler_out() -> None:
     for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         method = inspect.unwrap(getattr(Optimizer, name))
         if not hasattr(method, "__dynamo_disable"):
-            setattr(method, "__dynamo_disable", method)  # noqa: B010 (no name mangling this way)
+            setattr(method, "__dynamo_disable", method)

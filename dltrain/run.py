@@ -22,7 +22,7 @@ from torch import nn
 from dltrain import console, device, environment, optimizers, registry, schedulers, seed, steps
 from dltrain.callbacks.base import Callback, RunContext
 from dltrain.checkpoint import CheckpointStore
-from dltrain.config import Config, listed
+from dltrain.config import Config
 from dltrain.data import Data
 from dltrain.data.batching import ResidentSplit
 from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted, OutOfMemoryError
@@ -79,7 +79,7 @@ def build(config: Config) -> Parts:
             with _collected(problems):
                 check_monitor(f"callbacks.{name}.monitor", settings.monitor, data.task)
     if problems or model is None or loss is None:
-        raise ConfigError(listed(problems))
+        raise ConfigError(*problems)
     size = sum(parameter.numel() for parameter in model.parameters())
     device.set_threads(config.device.threads, size, config.trainer.batch_size)
     return Parts(config, target, data, model, loss)
@@ -90,7 +90,7 @@ def _collected(problems: list[str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        problems.append(str(error))
+        problems += error.problems
 
 
 def build_step(parts: Parts) -> steps.Step:
@@ -200,9 +200,7 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
         return _fit(parts, build_step(parts), folder, container, resumes=True)
 
 
-def _fit(
-    parts: Parts, step: steps.Step, folder: RunFolder, container: dict[str, Any], resumes: bool
-) -> Outcome:
+def _fit(parts: Parts, step: steps.Step, folder: RunFolder, container: dict[str, Any], resumes: bool) -> Outcome:
     """Trains in a folder that this process holds, and writes its result."""
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder)
@@ -328,7 +326,7 @@ def fingerprint(data: Data) -> str:
     digest = hashlib.sha256()
     for tensor in (data.train.inputs, data.train.targets):
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.contiguous().numpy())
+        digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
 

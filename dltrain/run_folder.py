@@ -159,7 +159,7 @@ def write_file(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.errno == errno.ENOSPC:
@@ -229,7 +229,9 @@ def find_run(name: str) -> RunFolder:
         raise ConfigError(f"{name} is no run folder: it has no {folder.config.name}")
     runs = all_runs()
     if not runs:
-        raise ConfigError(f"there are no runs in {RUNS.absolute()}. Train one first, or change to the folder of your runs")
+        raise ConfigError(
+            f"there are no runs in {RUNS.absolute()}. Train one first, or change to the folder of your runs"
+        )
     if name == "last":
         return runs[-1]
     matching = [run for run in runs if name in str(run.path)]

@@ -75,7 +75,7 @@ class EagerStep(Step):
 
     def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
         loss, outputs = self.forward(batch)
-        (loss if share == 1.0 else loss * share).backward()  # type: ignore[no-untyped-call]
+        (loss if share == 1.0 else loss * share).backward()
         if update:
             self.clip()
             self._update()
@@ -92,7 +92,7 @@ class ClosureStep(Step):
         def closure() -> torch.Tensor:
             self.clear_gradients()
             loss, outputs = self.forward(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.clip()
             if not first:  # the loss at the weights that this update starts from, as the other steps report it
                 first.append((loss.detach(), outputs.detach()))

@@ -104,15 +104,13 @@ class Checkpoint(Callback):
             return
         store = self.context.store
         dropped = self._write_best()
-        self._saved.append(name)
+        saved = [*self._saved, name]
+        self._saved = saved[-self.settings.keep_last :]  # the state says what will be there once it is saved
         trainer.history.sync()
-        state = trainer.state_dict()
-        store.save(name, state, pointer="last")
+        store.save(name, trainer.state_dict(), pointer="last")
         self._last_save = time.monotonic()
-        while len(self._saved) > self.settings.keep_last:
-            store.remove(self._saved.pop(0))
-        for best in dropped:
-            store.remove(best.checkpoint)
+        for old in [*saved[: -self.settings.keep_last], *(best.checkpoint for best in dropped)]:
+            store.remove(old)
 
     def _write_best(self) -> list[_Best]:
         """Writes the best weights that are in memory only; returns those that are no longer among the best."""

@@ -82,7 +82,12 @@ class Progress(Callback):
         row, epochs = trainer.row, trainer.settings.max_epochs
         of = f"/{epochs}" if epochs else ""
         console.log.info(
-            "epoch %s%s  step %s  %s  %s", row["epoch"], of, row["step"], console.figures(row), self._rate(trainer)
+            "epoch %s%s  step %s  %s  %s",
+            row["epoch"],
+            of,
+            row["step"],
+            console.figures(row),
+            self._rate(trainer),
         )
 
     def _rate(self, trainer: Trainer) -> str:

@@ -49,7 +49,7 @@ class TensorBoard(Callback):
         from torch.utils.tensorboard import SummaryWriter
 
         resumed = trainer.state.step > 0
-        self._writer = SummaryWriter(  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(
             str(self.context.folder.tensorboard),
             purge_step=trainer.state.step + 1 if resumed else None,  # a killed run may have written beyond
             flush_secs=2**31,  # flushed below, not by a clock of its own
@@ -59,7 +59,7 @@ class TensorBoard(Callback):
             return
         text = self.context.folder.config.read_text(encoding="utf-8")
         indented = "".join(f"    {line}\n" for line in text.splitlines())
-        self._writer.add_text("config", indented)  # type: ignore[no-untyped-call]
+        self._writer.add_text("config", indented)
         if self.settings.graph:
             self._write_graph(trainer, self._writer)
 
@@ -67,11 +67,11 @@ class TensorBoard(Callback):
         assert self._writer is not None
         for name, value in trainer.row.items():
             if "/" in name or name == "lr":
-                self._writer.add_scalar(name, value, trainer.row["step"])  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, trainer.row["step"])
         now = time.monotonic()
         if now - self._last_flush >= self.settings.flush_seconds:
             self._last_flush = now
-            self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.flush()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         every = self.settings.histograms_every_epochs
@@ -86,7 +86,7 @@ class TensorBoard(Callback):
 
     def _close(self) -> None:
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
             self._writer = None
 
     def _write_graph(self, trainer: Trainer, writer: SummaryWriter) -> None:
@@ -97,8 +97,8 @@ class TensorBoard(Callback):
             with warnings.catch_warnings():  # TensorBoard's writer would trace again, and warns that it need not
                 warnings.simplefilter("ignore")
                 # Checking the trace would import a second's worth of PyTorch and run the model twice more.
-                traced = torch.jit.trace(trainer.model, first, check_trace=False)  # type: ignore[no-untyped-call]
-                writer.add_graph(traced, first)  # type: ignore[no-untyped-call]
+                traced = torch.jit.trace(trainer.model, first, check_trace=False)
+                writer.add_graph(traced, first)
         except Exception as error:  # tracing runs the user's model in a way that the training does not
             log.warning("the graph for TensorBoard could not be traced: %s", error)
         finally:
@@ -111,11 +111,11 @@ class TensorBoard(Callback):
         states = torch.get_rng_state()  # dropout of this extra pass must not change the training
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
-        step.forward(batch)[0].backward()  # type: ignore[no-untyped-call]
+        step.forward(batch)[0].backward()
         for name, parameter in model.named_parameters():
-            self._writer.add_histogram(f"weights/{name}", parameter.detach(), trainer.state.step)  # type: ignore
+            self._writer.add_histogram(f"weights/{name}", parameter.detach(), trainer.state.step)
             if parameter.grad is not None:
-                self._writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.state.step)  # type: ignore
+                self._writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.state.step)
         step.clear_gradients()
         torch.set_rng_state(states)
         with torch.no_grad():

@@ -1,8 +1,8 @@
 """Prints the completion script of a shell. To switch it on:
 
-  bash  echo 'eval "$(dltrain completion bash)"' >> ~/.bashrc
-  zsh   echo 'eval "$(dltrain completion zsh)"' >> ~/.zshrc     (after compinit)
-  fish  dltrain completion fish > ~/.config/fish/completions/dltrain.fish
+bash  echo 'eval "$(dltrain completion bash)"' >> ~/.bashrc
+zsh   echo 'eval "$(dltrain completion zsh)"' >> ~/.zshrc     (after compinit)
+fish  dltrain completion fish > ~/.config/fish/completions/dltrain.fish
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     keys = [word for word in arguments.overrides if "=" not in word and word[:1] not in "+~"]
     arguments.overrides = [word for word in arguments.overrides if word not in keys]
-    config, container = train.load(arguments)
+    _, container = train.load(arguments)
 
     from dltrain import compose
     from dltrain import config as schema
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         print(("\n" if number else "") + text)
     if problems:
-        raise ConfigError(schema.listed(problems))
+        raise ConfigError(*problems)
     return 0
 
 
@@ -123,7 +123,18 @@ def _origin(key: str, choices: dict[str, str], overrides: list[str]) -> str:
 def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:
     """Yields the YAML files of a config in the order in which they are merged."""
     yield config_files.config_dir() / f"{config_files.ENTRY}.yaml"
-    for group in ("device", "trainer", "data", "model", "loss", "optimizer", "scheduler", "callbacks", "sweep", "experiment"):
+    for group in (
+        "device",
+        "trainer",
+        "data",
+        "model",
+        "loss",
+        "optimizer",
+        "scheduler",
+        "callbacks",
+        "sweep",
+        "experiment",
+    ):
         options = config_files.options(group)
         chosen = choices.get(group, "None")
         names = [name.strip(" '\"") for name in chosen.strip("[]").split(",")]
@@ -145,5 +156,3 @@ def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else str(value)
-
-

@@ -13,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="the beginning of the text")
     parser.add_argument("-n", "--num-tokens", type=int, default=10, help="tokens to add (default 10)")
     parser.add_argument(
-        "-t", "--temperature", type=float, default=0.0, help="0 (default) takes the likeliest; higher is bolder"
+        "-t",
+        "--temperature",
+        type=float,
+        default=0.0,
+        help="0 (default) takes the likeliest; higher is bolder",
     )
     parser.add_argument("--seed", type=int, help="seed of the draws above temperature 0")
     runs.add_checkpoint_argument(parser)
@@ -27,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder = runs.find(arguments.run)
     task = runs.saved_task(folder)
     if task.kind != "next_token":
-        raise ConfigError(f"{folder.path} is trained for {task.kind}, not to write text: generate needs a next_token run")
+        raise ConfigError(
+            f"{folder.path} is trained for {task.kind}, not to write text: generate needs a next_token run"
+        )
     config = runs.load_config(folder)
 
     from dltrain import registry

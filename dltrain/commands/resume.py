@@ -24,7 +24,9 @@ MAY_CHANGE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_run_argument(parser)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="what changes: trainer.max_epochs=400")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="what changes: trainer.max_epochs=400"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,5 +50,3 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print_outcome(outcome)
     return 0
-
-

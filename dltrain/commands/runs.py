@@ -20,7 +20,10 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--checkpoint", default="best", metavar="NAME", help="best (default), last, or a file's name in checkpoints/"
+        "--checkpoint",
+        default="best",
+        metavar="NAME",
+        help="best (default), last, or a file's name in checkpoints/",
     )
 
 

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from dltrain.run import Outcome
 
 # Hydra's own flags: with one of these, Hydra's command line takes over.
-_HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p", "--hydra-help")
+_HYDRA_FLAGS = (
+    "-m",
+    "--multirun",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--resolve",
+    "--package",
+    "-p",
+    "--hydra-help",
+)
 FAILED_TRIALS = 8
 
 
@@ -51,6 +62,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what every verb takes that composes a config."""
+    parser.set_defaults(overrides_between_flags=True)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for training")
     parser.add_argument("--config-dir", "-cd", action="append", metavar="DIR", help="a folder of your own YAML files")
     parser.add_argument("--config", metavar="FILE", help="a run's config.yaml to start from")
@@ -168,10 +180,16 @@ def print_outcome(outcome: Outcome) -> None:
 def next_steps(outcome: Outcome) -> list[str]:
     """Returns the run's folder and the commands that are worth typing next."""
     run = outcome.folder.path
-    longer = f"trainer.max_epochs={2 * outcome.trainer.state.epoch or 2}"
+    state, limits = outcome.trainer.state, outcome.parts.config.trainer
+    longer = f"trainer.max_epochs={2 * max(1, state.epoch)}"
+    if limits.max_steps is not None:
+        longer = f"trainer.max_steps={2 * limits.max_steps}"
     steps = [("dltrain evaluate last", "all figures, and which classes are mistaken")]
     if outcome.parts.data.task.kind == "next_token":
         prompt = outcome.parts.data.preprocessing["vocabulary"][1]
         steps.insert(0, (f'dltrain generate last "{prompt}" -n 4', "let it write on"))
-    steps += [("dltrain board last", "curves in the browser"), (f"dltrain resume last {longer}", "train longer")]
+    steps += [
+        ("dltrain board last", "curves in the browser"),
+        (f"dltrain resume last {longer}", "train longer"),
+    ]
     return [f"run {run}", "", "next:", *[f"  {command:<46} {meaning}" for command, meaning in steps]]

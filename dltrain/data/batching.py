@@ -39,7 +39,7 @@ class ResidentSplit(Split):
         size = self.batch_size
         if start >= self.num_batches:
             return  # a tensor of no rows would still be split into one empty batch
-        if self.seed is None:
+        if self.seed is None or size >= self.num_samples:  # one batch of all samples: their order does not matter
             first = start * size
             for inputs, targets in zip(self.inputs[first:].split(size), self.targets[first:].split(size), strict=True):
                 yield Batch(inputs, targets)

@@ -19,7 +19,9 @@ class SplitSettings:
 
     name: str = setting("Name of the data set.")
     validation_fraction: float = setting(
-        "Share of the samples that is evaluated while training; 0 evaluates the training samples.", min=0, below=1
+        "Share of the samples that is evaluated while training; 0 evaluates the training samples.",
+        min=0,
+        below=1,
     )
     test_fraction: float = setting("Share of the samples kept for the test at the end; 0 keeps none.", min=0, below=1)
     split_seed: int = setting("Seed of the split; apart from 'seed', so that runs with other seeds compare.", min=0)

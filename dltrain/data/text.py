@@ -31,7 +31,8 @@ class KoreanTextSettings(SplitSettings):
         choices=("auto", "utf-8", "utf-16", "cp949"),
     )
     tokens: str = setting(
-        "What is predicted: word (between white space), syllable (character) or jamo (letter).", choices=TOKEN_KINDS
+        "What is predicted: word (between white space), syllable (character) or jamo (letter).",
+        choices=TOKEN_KINDS,
     )
     vocabulary_size: int | None = setting("Keep so many of the most frequent tokens; null keeps all.", min=1)
     min_count: int = setting("Keep tokens that appear at least so often.", min=1)
@@ -57,9 +58,7 @@ def korean_text(settings: KoreanTextSettings) -> Data:
         parts = [[lines[i] for i in indices] for indices in split_indices(len(lines), settings)]
     elif wants_split:
         notes.append(f"{len(lines)} lines are too few to split (under {MIN_LINES_TO_SPLIT})")
-    vocabulary = Vocabulary.count(
-        parts[0], size=settings.vocabulary_size, min_count=settings.min_count, unknown=splits
-    )
+    vocabulary = Vocabulary.count(parts[0], size=settings.vocabulary_size, min_count=settings.min_count, unknown=splits)
     context = min(settings.window, max(len(line) for line in lines) - 1)
     train, validation, test = (_samples(part, vocabulary, context) for part in parts)
     if len(train) == 0:
@@ -145,6 +144,6 @@ def _decode(content: bytes, encoding: str, path: Path) -> tuple[str, str]:
     assert first is not None
     line = content[: first.start].decode(candidates[0], "ignore").count("\n") + 1
     raise DataError(
-        f"data.path={path}: byte {first.start} (line {line}) is not {' or '.join(candidates).upper()}. "
+        f"data.path={path}: byte {first.start} (line {line}) is not {' or '.join(map(str.upper, candidates))}. "
         "Save the file as UTF-8, or give data.encoding"
     )

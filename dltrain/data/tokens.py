@@ -47,9 +47,7 @@ class Vocabulary:
     tokens: tuple[str, ...]
 
     @classmethod
-    def count(
-        cls, lines: Iterable[list[str]], *, size: int | None, min_count: int, unknown: bool
-    ) -> Vocabulary:
+    def count(cls, lines: Iterable[list[str]], *, size: int | None, min_count: int, unknown: bool) -> Vocabulary:
         """Counts tokens, keeps the ``size`` most frequent that appear ``min_count`` times.
 
         Args:

@@ -5,6 +5,7 @@ touches the search path of dltrain alone.
 """
 
 import os
+from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -16,14 +17,10 @@ class DltrainSearchPath(SearchPathPlugin):
         folders = [folder for folder in os.environ.get("DLTRAIN_CONFIG_PATH", "").split(os.pathsep) if folder]
         if folders and any(_is_dltrain(item.path) for item in search_path.get_path()):
             for folder in reversed(folders):
-                search_path.prepend("dltrain-user", f"file://{os.path.abspath(os.path.expanduser(folder))}")
+                search_path.prepend("dltrain-user", f"file://{Path(folder).expanduser().absolute()}")
 
 
 def _is_dltrain(path: str | None) -> bool:
     """Tells whether a search path is dltrain's own configs, by a file that no other program has."""
-    folder = (path or "").removeprefix("file://")
-    return os.path.isfile(os.path.join(folder, "callbacks", "early_stopping.yaml")) and os.path.isfile(
-        os.path.join(folder, "train.yaml")
-    )
-
-
+    folder = Path((path or "").removeprefix("file://"))
+    return (folder / "callbacks" / "early_stopping.yaml").is_file() and (folder / "train.yaml").is_file()
