@@ -15,7 +15,7 @@ import traceback
 from types import ModuleType
 
 from dltrain import __version__, config_files
-from dltrain.errors import DltrainError, did_you_mean
+from dltrain.errors import DltrainError, MachineError, did_you_mean
 
 # Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
 VERBS = {
@@ -30,6 +30,9 @@ VERBS = {
     "doctor": "is this machine fit for dltrain?",
     "completion": "print the completion script for bash, zsh or fish",
 }
+
+# The modules of the packages that dltrain depends on.
+_NEEDED = ("torch", "hydra", "omegaconf", "yaml", "rich", "tensorboard", "numpy", "safetensors", "packaging")
 
 _EXAMPLES = """\
   dltrain model=lstm data=korean_text          train an LSTM on three Korean sentences
@@ -66,7 +69,12 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output, such as 'head', has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _NEEDED:
+            print(
+                f"error: '{error.name}', which dltrain needs, is not installed. Install dltrain again", file=sys.stderr
+            )
+            return MachineError.exit_code
         traceback.print_exc()
         print("error: this is a mistake in dltrain or in a module of yours, not in the config", file=sys.stderr)
         return 1

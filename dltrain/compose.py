@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,20 +63,31 @@ def _compose(overrides: list[str]) -> DictConfig:
 
 
 @contextlib.contextmanager
-def _hydra(folders: list[Path]) -> Any:
+def _hydra(folders: list[Path]) -> Iterator[None]:
     """Starts Hydra over the config folders, and leaves no global state behind."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    GlobalHydra.instance().clear()
+    configs = str(config_files.config_dir())
+    with searching(folders), hydra.initialize_config_dir(configs, version_base="1.3", job_name="dltrain"):
+        yield
+
+
+@contextlib.contextmanager
+def searching(folders: list[Path]) -> Iterator[None]:
+    """Puts folders before those of ``DLTRAIN_CONFIG_PATH``, where the search-path plugin finds them.
+
+    Raises:
+        MachineError: one of them all does not exist.
+    """
     for folder in [*folders, *config_files.user_dirs()]:
         if not folder.is_dir():
             raise MachineError(f"the config folder {folder} does not exist (--config-dir or DLTRAIN_CONFIG_PATH)")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     before = os.environ.get("DLTRAIN_CONFIG_PATH")
-    if folders:  # the search-path plugin reads it
+    if folders:
         paths = [str(folder) for folder in folders] + ([before] if before else [])
         os.environ["DLTRAIN_CONFIG_PATH"] = os.pathsep.join(paths)
-    GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(config_files.config_dir()), version_base="1.3", job_name="dltrain"):
-            yield
+        yield
     finally:
         if folders:
             if before is None:
@@ -98,10 +110,10 @@ def container_of(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a value is missing (``???``), or an interpolation leads nowhere.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(*(f"{key}: no value. Set {key}=..., or give it in the YAML file" for key in missing))
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError(*(f"{key}: no value. Set {key}=..., or give it in the YAML file" for key in missing))
         container = OmegaConf.to_container(config, resolve=True)
     except RecursionError as error:
         raise ConfigError("the config has an interpolation that leads back to itself") from error
@@ -229,7 +241,12 @@ def _mistakes_of(container: dict[str, Any]) -> list[str]:
 
 
 def _group_mistake(group: str, override: Override, folders: list[Path]) -> str | None:
-    if group not in config_files.GROUPS or override.is_delete():
+    if group not in config_files.GROUPS:
+        known_groups = [*config_files.GROUPS, "hydra/launcher", "hydra/sweeper"]
+        plain = group.partition("@")[0].partition(":")[0]
+        hydras_own = plain.startswith("hydra/") or plain in config_files.GROUPS
+        return None if hydras_own else f"no group '{group}'.{did_you_mean(plain, known_groups)}"
+    if override.is_delete():
         return None
     names = override.value()
     known = config_files.options(group, [*folders, *config_files.user_dirs()])
@@ -250,11 +267,27 @@ def _explained(error: BaseException) -> str:
         problem = getattr(error, "problem", None) or "cannot be read"
         hint = " (YAML is indented with spaces, not tabs)" if "\\t" in str(problem) else ""
         return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {problem}{hint}"
+    if isinstance(error, UnicodeDecodeError):
+        return _not_utf8() or _first_line(error)
     missing = getattr(error, "missing_cfg_file", None)
     if missing is not None:
         known = [str(name) for name in getattr(error, "options", None) or []]
-        return f"no config '{missing}'.{did_you_mean(str(missing).rpartition('/')[2], known)}"
+        place = re.match(r"In '([^']+)': ", str(error))
+        where = f", which the defaults list of {place[1]}.yaml names" if place else ""
+        return f"no config '{missing}'{where}.{did_you_mean(str(missing).rpartition('/')[2], known)}"
     return _first_line(error)
+
+
+def _not_utf8() -> str | None:
+    """Returns which of the user's YAML files is not UTF-8; the error itself does not tell."""
+    for folder in config_files.user_dirs():
+        for path in sorted(folder.rglob("*.yaml")):
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                line = path.read_bytes()[: error.start].count(b"\n") + 1
+                return f"{path}, line {line}: is not UTF-8. Save the file as UTF-8"
+    return None
 
 
 def _first_line(error: BaseException) -> str:
@@ -265,17 +298,19 @@ def _first_line(error: BaseException) -> str:
 # --- Hydra's own entry, for what only it does -------------------------------------------------------------
 
 
-def run_hydra(arguments: list[str], task: Any) -> None:
-    """Runs Hydra's own command line: multiruns (``-m``), ``--cfg``, ``--info``.
+def run_hydra(flags: list[str], overrides: list[str], task: Any) -> None:
+    """Runs Hydra's own command line: multiruns (``--multirun``), and ``--cfg``.
 
     Args:
         task: called with each job's config.
     """
-    flags = [argument for argument in arguments if argument.startswith("-") and argument[1:2] != "="]
-    words = [quote(argument) if argument not in flags else argument for argument in arguments]
-    sys.argv = ["dltrain", *flags, *[word for word in words if word not in flags]]
+    configs, before = str(config_files.config_dir()), sys.argv
+    sys.argv = ["dltrain", *flags, *map(quote, overrides)]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    hydra.main(config_path=str(config_files.config_dir()), config_name=config_files.ENTRY, version_base="1.3")(task)()
+    try:
+        hydra.main(config_path=configs, config_name=config_files.ENTRY, version_base="1.3")(task)()
+    finally:
+        sys.argv = before
 
 
 def check_each(overrides: list[str]) -> None:

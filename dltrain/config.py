@@ -184,6 +184,8 @@ def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[st
             else:
                 folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
                 problems.append(f"imports: no module '{name}' in {folders} or in the installed packages")
+        except SyntaxError as error:
+            problems.append(f"imports: module '{name}' failed: {error.msg} ({error.filename}:{error.lineno})")
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             problems.append(

@@ -25,7 +25,8 @@ def error_console() -> Console:
     global _error_console
     from rich.console import Console
 
-    if _error_console is None or _error_console.file is not sys.stderr:
+    stderr = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # a live display stands in for sys.stderr
+    if _error_console is None or _error_console.file is not stderr:
         _error_console = Console(stderr=True, highlight=False)
     return _error_console
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -30,9 +26,8 @@ from dltrain.history import History
 from dltrain.losses import Loss
 from dltrain.metrics import check_monitor
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
+from dltrain.signals import Signals
 from dltrain.trainer import Trainer, load_weights
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -163,11 +158,12 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     step = build_step(parts)
     label = f"{config.data.name}-{config.model.name}"
     folder = RunFolder.create(Path(config.run_dir) if config.run_dir else None, label)
-    with folder.locked():
+    signals = Signals()
+    with signals.caught(), folder.locked():
         write_file(folder.overrides, dump_yaml(overrides))
         write_json(folder.task, _task_file(parts.data))
         write_file(folder.config, dump_yaml(container))  # last: from here on the folder is a run
-        return _fit(parts, step, folder, container, resumes=False)
+        return _fit(parts, step, folder, container, signals, resumes=False)
 
 
 def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
@@ -180,7 +176,8 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
         CheckpointError: the checkpoint or the data are not those of this run any more.
         MachineError: another process is training it.
     """
-    with folder.locked():
+    signals = Signals()
+    with signals.caught(), folder.locked():
         before = folder.read_result()
         if before.get("status") == "done" and not overrides:
             return None
@@ -197,10 +194,18 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             write_file(folder.config, dump_yaml(container))
         if not folder.task.exists():
             write_json(folder.task, _task_file(parts.data))
-        return _fit(parts, build_step(parts), folder, container, resumes=True)
+        return _fit(parts, build_step(parts), folder, container, signals, resumes=True)
 
 
-def _fit(parts: Parts, step: steps.Step, folder: RunFolder, container: dict[str, Any], resumes: bool) -> Outcome:
+def _fit(
+    parts: Parts,
+    step: steps.Step,
+    folder: RunFolder,
+    container: dict[str, Any],
+    signals: Signals,
+    *,
+    resumes: bool,
+) -> Outcome:
     """Trains in a folder that this process holds, and writes its result."""
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder)
@@ -212,7 +217,8 @@ def _fit(parts: Parts, step: steps.Step, folder: RunFolder, container: dict[str,
             console.log.info("%s", note)
         if resumes:
             _restore(trainer, folder)
-        with _stopping_on_signals(trainer), memory_errors(parts.config):
+        signals.attend(trainer)
+        with memory_errors(parts.config):
             trainer.fit()
         status["status"] = "done" if trainer.interrupted_by is None else "interrupted"
     except DltrainError as error:
@@ -267,26 +273,6 @@ def _result(trainer: Trainer, seconds: float) -> dict[str, Any]:
         result["test"] = {f"test/{name}": value for name, value in trainer.test_figures.items()}
         result["test_weights"] = trainer.final_weights
     return result
-
-
-@contextlib.contextmanager
-def _stopping_on_signals(trainer: Trainer) -> Iterator[None]:
-    """Lets the first signal ask the loop to save and stop, and the second end the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if trainer.interrupted_by is not None:
-            os._exit(128 + number)
-        trainer.request_stop(f"stopped by {signal.Signals(number).name}", number)
-
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -97,9 +97,9 @@ class Trainer:
         Raises:
             DivergedError: the loss became NaN or infinite.
         """
-        self._fire("on_fit_start")
-        self._row_started = time.perf_counter()
         try:
+            self._fire("on_fit_start")
+            self._row_started = time.perf_counter()
             while not self._at_limit() and self.stop_reason is None:
                 self._train_epoch()
             self._finish()
@@ -110,7 +110,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         """Trains the rest of the current epoch, or up to the step at which the training must stop."""
         state, settings = self.state, self.settings
-        num_batches, every_steps = self.train.num_batches, settings.evaluate_every_steps
+        every_steps, every_epochs = settings.evaluate_every_steps, settings.evaluate_every_epochs
+        num_batches, row_due = self.train.num_batches, False
         step, metrics, on_step_end = self.step, self.metrics, self._hooks["on_step_end"]
         self._fire("on_epoch_start")
         self._set_learning_rate("epoch", state.epoch)
@@ -130,15 +131,15 @@ class Trainer:
             state.step += 1
             for hook in on_step_end:
                 hook(self)
-            if every_steps is not None and state.step % every_steps == 0:
-                self._log_row()
-            if state.batch < num_batches:  # else the epoch's end is the place to save and to stop
-                for hook in self._hooks["on_checkpoint"]:
-                    hook(self)
+            row_due = every_steps is not None and state.step % every_steps == 0
+            if state.batch < num_batches:  # else the epoch's end is the place to evaluate, to save and to stop
+                if row_due:
+                    self._log_row()
+                self._fire("on_checkpoint")
                 if self.stop_reason is not None or state.step >= self._max_steps:
                     return
         state.epoch, state.batch = state.epoch + 1, 0
-        if settings.evaluate_every_epochs is not None and state.epoch % settings.evaluate_every_epochs == 0:
+        if row_due or (every_epochs is not None and state.epoch % every_epochs == 0):
             self._log_row()
         self._fire("on_epoch_end")
         self._fire("on_checkpoint")
@@ -223,6 +224,16 @@ class Trainer:
         self.history.append(self.row)
         self._fire("on_validation_end")
 
+    def check_weights(self) -> None:
+        """Looks at the weights themselves: the last update may have spoilt them after a loss that was finite.
+
+        Raises:
+            DivergedError: a loss since the last row, or a weight, is NaN or infinite.
+        """
+        self._check_finite()
+        if not torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all():
+            raise self._diverged("the weights became NaN or infinite by", self.state.step, *self._last_batch())
+
     def _check_finite(self) -> None:
         """
         Raises:
@@ -235,8 +246,16 @@ class Trainer:
         epoch, batch = divmod(done - self.metrics.num_batches + bad, self.train.num_batches)
         updates = -(-self.train.num_batches // self.settings.accumulate)
         step = epoch * updates + batch // self.settings.accumulate + 1
-        raise DivergedError(
-            f"the loss became NaN or infinite at step {step} (epoch {epoch + 1}, batch {batch + 1}). "
+        raise self._diverged("the loss became NaN or infinite at", step, epoch, batch)
+
+    def _last_batch(self) -> tuple[int, int]:
+        """Returns epoch and batch, both from 0, of the batch that was computed last."""
+        done = self.state.epoch * self.train.num_batches + self.state.batch
+        return divmod(max(0, done - 1), self.train.num_batches)
+
+    def _diverged(self, what: str, step: int, epoch: int, batch: int) -> DivergedError:
+        return DivergedError(
+            f"{what} step {step} (epoch {epoch + 1}, batch {batch + 1}). "
             f"Lower optimizer.lr (now {self.learning_rate:g}), set trainer.clip_norm=1, or look for values in the "
             "data that are not finite. Checkpoints saved before stay as they are"
         )
@@ -251,13 +270,14 @@ class Trainer:
         """Returns all that a resumed training needs to give the same bits.
 
         Raises:
-            DivergedError: a loss was NaN or infinite, so the weights are not worth keeping.
+            DivergedError: a loss or a weight is NaN or infinite, so the weights are not worth keeping.
         """
-        self._check_finite()
+        self.check_weights()
         return {
             "progress": asdict(self.state),
             "row": self.row,
             "model": self.model.state_dict(),
+            "optimizer_kind": type(self.step.optimizer).__name__,
             "optimizer": self.step.optimizer.state_dict()["state"],
             "metrics": self.metrics.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self.callbacks.items()},
@@ -272,13 +292,13 @@ class Trainer:
             CheckpointError: it was saved for another model or another optimizer.
         """
         load_weights(self.model, state["model"])
-        optimizer = self.step.optimizer
-        try:  # the settings are those of the config, so that a changed learning rate is not undone
-            optimizer.load_state_dict(
-                {"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]}
+        optimizer, kind = self.step.optimizer, state["optimizer_kind"]
+        if kind != type(optimizer).__name__:
+            raise CheckpointError(
+                f"the checkpoint was saved with the optimizer {kind}, and this run has {type(optimizer).__name__}"
             )
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(f"the checkpoint was saved with another optimizer: {error}") from error
+        # The settings are those of the config, so that a changed learning rate is not undone.
+        optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
         self.state = TrainState(**state["progress"])
         self.row = state["row"]
         self.metrics.load_state_dict(move(state["metrics"], next(self.model.parameters()).device))

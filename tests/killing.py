@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from dltrain.run_folder import RunFolder
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["dltrain.run", "dltrain.compose", "dltrain.commands.resume"])
 
@@ -38,10 +40,16 @@ def _train(folder: str, overrides: list[str]) -> None:
 
 
 def train(folder: Path, overrides: list[str], *, kill_after: float | None = None, number: int = signal.SIGKILL) -> int:
-    """Trains in ``folder`` until the end, or until the signal; returns the exit code, negative for a signal."""
+    """Trains in ``folder`` until the end, or until the signal; returns the exit code, negative for a signal.
+
+    Args:
+        kill_after: seconds from when the process holds the folder, which is when its training begins.
+    """
     process = _CONTEXT.Process(target=_train, args=(str(folder), overrides))
     process.start()
     if kill_after is not None:
+        while process.is_alive() and not RunFolder(folder).is_running():
+            time.sleep(0.001)
         process.join(kill_after)
         if process.is_alive():
             os.kill(process.pid or 0, number)
@@ -50,7 +58,7 @@ def train(folder: Path, overrides: list[str], *, kill_after: float | None = None
 
 
 def train_with_kills(folder: Path, overrides: list[str], instants: list[float]) -> int:
-    """Trains to the end through kills; each instant counts from the start of its process.
+    """Trains to the end through kills, the first after so many seconds of training, and so on.
 
     Returns:
         How many of the kills hit a process that was still at work.
@@ -64,10 +72,9 @@ def train_with_kills(folder: Path, overrides: list[str], instants: list[float]) 
 
 
 def duration(folder: Path, overrides: list[str]) -> float:
-    """Trains once, uninterrupted, and returns the seconds that the process took."""
-    started = time.monotonic()
+    """Trains once, uninterrupted, and returns the seconds that the training took."""
     assert train(folder, overrides) == 0, (folder / "train.log").read_text(encoding="utf-8")
-    return time.monotonic() - started
+    return float(RunFolder(folder).read_result()["seconds"])
 
 
 def what_counts(folder: Path) -> dict[str, object]:

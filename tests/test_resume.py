@@ -10,7 +10,13 @@ import pytest
 from killing import EVERY_STEP, assert_same, duration, train, train_with_kills, what_counts
 
 FAMILIES = {
-    "linear": ["model=linear", "data=iris", "optimizer=sgd", "optimizer.momentum=0.9", "trainer.max_epochs=12"],
+    "linear": [
+        "model=linear",
+        "data=iris",
+        "optimizer=sgd",
+        "optimizer.momentum=0.9",
+        "trainer.max_epochs=12",
+    ],
     "mlp": [
         "model=mlp",
         "data=digits",
@@ -31,8 +37,20 @@ FAMILIES = {
         "trainer.max_epochs=6",
         "callbacks.tensorboard.histograms_every_epochs=2",
     ],
-    "rnn": ["model=rnn", "data=korean_text", "trainer.batch_size=4", "trainer.max_epochs=14", "model.dropout=0.3"],
-    "lstm": ["model=lstm", "data=korean_text", "trainer.batch_size=4", "trainer.max_epochs=14", "scheduler=one_cycle"],
+    "rnn": [
+        "model=rnn",
+        "data=korean_text",
+        "trainer.batch_size=4",
+        "trainer.max_epochs=14",
+        "model.dropout=0.3",
+    ],
+    "lstm": [
+        "model=lstm",
+        "data=korean_text",
+        "trainer.batch_size=4",
+        "trainer.max_epochs=14",
+        "scheduler=one_cycle",
+    ],
     "gru": [
         "model=gru",
         "data=korean_text",
@@ -44,40 +62,55 @@ FAMILIES = {
         "trainer.max_epochs=12",
         "callbacks.checkpoint.keep_best=3",
     ],
-    "lbfgs": ["model=linear", "data=iris", "optimizer=lbfgs", "trainer.batch_size=40", "trainer.max_epochs=10"],
+    "lbfgs": [
+        "model=linear",
+        "data=iris",
+        "optimizer=lbfgs",
+        "trainer.batch_size=40",
+        "trainer.max_epochs=10",
+    ],
 }
 
 
-def check_family(folder: Path, family: str, kills: int, seed: int) -> int:
-    """Compares an uninterrupted run with one killed at random instants; returns how many kills hit."""
+def check_family(folder: Path, family: str, kills: int) -> int:
+    """Compares an uninterrupted run with ones that are killed at random, twice each, until so many kills hit.
+
+    Returns:
+        How many did; fewer where many trials ended before their kill.
+    """
     overrides = [*EVERY_STEP, *FAMILIES[family]]
     seconds = duration(folder / "whole", overrides)
-    generator = random.Random(f"{family} {seed}")
-    instants = [generator.uniform(0.15, 0.9) * seconds for _ in range(kills)]
-    hits = train_with_kills(folder / "killed", overrides, instants)
-    assert_same(what_counts(folder / "whole"), what_counts(folder / "killed"))
+    whole = what_counts(folder / "whole")
+    generator = random.Random(family)
+    hits = 0
+    for trial in range(2 * kills):
+        instants = [generator.uniform(0.05, 0.9) * seconds for _ in range(2)]
+        killed = folder / f"killed-{trial}"
+        hits += train_with_kills(killed, overrides, instants)
+        assert_same(whole, what_counts(killed))
+        if hits >= kills:
+            break
     return hits
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_killed_run_resumes_to_the_same_bits(family: str, tmp_path: Path) -> None:
-    check_family(tmp_path, family, kills=2, seed=0)
+    assert check_family(tmp_path, family, kills=1) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_ten_kills_of_each_family_change_nothing(family: str, tmp_path: Path) -> None:
-    hits = check_family(tmp_path, family, kills=10, seed=1)
-    assert hits >= 1, "no kill hit: the run is too short for this test"
+    assert check_family(tmp_path, family, kills=10) >= 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(number: int, tmp_path: Path) -> None:
     overrides = [*EVERY_STEP, *FAMILIES["mlp"], "callbacks.checkpoint.every_steps=null"]
     seconds = duration(tmp_path / "whole", overrides)
-    for share in (0.5, 0.7):
+    for share in (0.3, 0.3):
         code = train(tmp_path / "stopped", overrides, kill_after=share * seconds, number=number)
-        assert code in (0, 128 + number, -number)  # the last where it came before training began
+        assert code == 128 + number
     assert train(tmp_path / "stopped", overrides) == 0
     whole, stopped = what_counts(tmp_path / "whole"), what_counts(tmp_path / "stopped")
     assert_same(whole, stopped)

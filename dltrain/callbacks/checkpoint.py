@@ -71,14 +71,15 @@ class Checkpoint(Callback):
             self.context.store.point("best", self.best[0].checkpoint)
 
     def on_validation_end(self, trainer: Trainer) -> None:
-        value = trainer.row[self.settings.monitor]
-        rank = [best.value for best in self.best]
-        full = len(rank) >= self.settings.keep_best
-        if value != value or (full and (not rank or not self._better(value, rank[-1]))):
+        value, keep = trainer.row[self.settings.monitor], self.settings.keep_best
+        full = len(self.best) >= keep
+        if value != value or (full and (keep == 0 or not self._better(value, self.best[keep - 1].value))):
             return
         weights = {name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items()}
         self.best.append(_Best(value, trainer.row["epoch"], trainer.row["step"], weights))
         self.best.sort(key=lambda best: -best.value if self.higher_is_better else best.value)  # stable: first wins
+        # Those that fall out are given up at once if they are in memory only, else when the state is saved.
+        self.best = [best for place, best in enumerate(self.best) if place < keep or best.weights is None]
 
     def _better(self, value: float, than: float) -> bool:
         return value > than if self.higher_is_better else value < than
@@ -102,6 +103,7 @@ class Checkpoint(Callback):
         name = f"step-{trainer.state.step:08d}"
         if name in self._saved:  # a run that is stopped where it was resumed
             return
+        trainer.check_weights()  # before the best weights replace better ones
         store = self.context.store
         dropped = self._write_best()
         saved = [*self._saved, name]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dltrain.trainer import Trainer
 
 _REDRAWS_A_SECOND = 8
+_BAR_WIDTH = 24
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,6 @@ class Progress(Callback):
 
         state, settings = trainer.state, trainer.settings
         total = total_steps(trainer)
-        line = Table.grid(padding=(0, 2))
         left = ""
         done = state.step - self._first_step
         if done:
@@ -110,15 +110,15 @@ class Progress(Callback):
             left = f"{console.duration(seconds)} left"
         loss = f"loss {console.number(float(trainer.loss))}" if trainer.loss is not None else ""
         epochs = f"/{settings.max_epochs}" if settings.max_epochs else ""
-        line.add_row(
-            f"epoch {min(state.epoch + 1, settings.max_epochs or state.epoch + 1)}{epochs}",
-            ProgressBar(total=total, completed=state.step, width=24),
-            f"step {state.step}/{total}",
-            loss,
-            console.figures(trainer.row, ("val/",)),
-            self._rate(trainer),
-            left,
-        )
+        epoch = f"epoch {min(state.epoch + 1, settings.max_epochs or state.epoch + 1)}{epochs}"
+        step, rate = f"step {state.step}/{total}", self._rate(trainer)
+        validation = console.figures(trainer.row, ("val/",))
+        texts = [step, loss, validation, rate, left]
+        for least in (rate, step, validation):  # left out, in this order, where the terminal is too narrow
+            if sum(len(text) + 2 for text in [epoch, *texts]) + _BAR_WIDTH > console.error_console().width:
+                texts.remove(least)
+        line = Table.grid(padding=(0, 2))
+        line.add_row(epoch, ProgressBar(total=total, completed=state.step, width=_BAR_WIDTH), *texts)
         return line
 
 

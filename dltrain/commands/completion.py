@@ -14,14 +14,16 @@ from dltrain import config_files, run_folder
 
 _BASH = """\
 _dltrain() {
-    local IFS=$'\\n' line="${COMP_LINE:0:$COMP_POINT}"
+    local IFS=$' \\t\\n' line="${COMP_LINE:0:$COMP_POINT}" before
     local word="${line##*[[:space:]]}"
-    COMPREPLY=($(dltrain __complete "$COMP_CWORD" -- $(printf '%s\\n' ${line} | tr ' ' '\\n') 2>/dev/null))
+    read -ra before <<< "${line%"$word"}"
+    IFS=$'\\n'
+    COMPREPLY=($(dltrain __complete "$COMP_CWORD" -- "${before[@]}" "$word" 2>/dev/null))
     # bash cuts words at '=' too: what stands before it is typed already
     if [[ "$word" == *=* && "$COMP_WORDBREAKS" == *=* ]]; then
         COMPREPLY=("${COMPREPLY[@]#${word%%=*}=}")
     fi
-    [[ "${COMPREPLY[0]}" == *[=.] ]] && compopt -o nospace
+    [[ "${COMPREPLY[0]}" == *[=.] ]] && compopt -o nospace 2>/dev/null
 }
 complete -F _dltrain dltrain
 """
@@ -94,7 +96,9 @@ def _settings(word: str, explain: bool = False) -> Iterator[str]:
     group, dot, _ = word.partition(".")
     if not dot:
         yield from (f"{group}=" for group in config_files.GROUPS if not explain)
-        yield from (f"{group}." for group in config_files.GROUPS if group not in ("experiment", "loss") or explain)
+        yield from (
+            f"{group}." for group in config_files.GROUPS if group != "experiment" and (explain or group != "loss")
+        )
         yield from ("seed", "run_dir", "imports") if explain else ("seed=", "run_dir=", "imports=")
         return
     keys: dict[str, None] = {}

@@ -35,19 +35,20 @@ def run(arguments: argparse.Namespace) -> int:
     from dltrain import config as schema
 
     folders = [Path(folder).expanduser().resolve() for folder in arguments.config_dir or []]
-    choices = compose.compose(arguments.overrides, folders).choices
     known = dict(schema.known_keys(container))
     if not keys:
         _print_all(known, config_files.flatten(container))
         return 0
     problems = []
-    for number, key in enumerate(keys):
-        try:
-            text = _explain(key, known, container, choices, arguments.overrides)
-        except ConfigError as error:
-            problems.append(str(error))
-            continue
-        print(("\n" if number else "") + text)
+    with compose.searching(folders):
+        choices = {} if arguments.config else compose.compose(arguments.overrides).choices
+        for number, key in enumerate(keys):
+            try:
+                text = _explain(key, known, container, choices, arguments)
+            except ConfigError as error:
+                problems.append(str(error))
+                continue
+            print(("\n" if number else "") + text)
     if problems:
         raise ConfigError(*problems)
     return 0
@@ -65,12 +66,12 @@ def _explain(
     known: dict[str, Setting],
     container: dict[str, Any],
     choices: dict[str, str],
-    overrides: list[str],
+    arguments: argparse.Namespace,
 ) -> str:
     from dltrain import config as schema
 
     if key in known:
-        return _text(key, known[key], _value(container, key), _origin(key, choices, overrides), None)
+        return _text(key, known[key], _value(container, key), _origin(key, choices, arguments), None)
     group = key.partition(".")[0]
     elsewhere = list(_in_other_options(group, key))
     if elsewhere:
@@ -107,12 +108,14 @@ def _text(key: str, setting: Setting, value: Any, origin: str, condition: str | 
     return "\n".join([*lines, f"  set in   {origin}"])
 
 
-def _origin(key: str, choices: dict[str, str], overrides: list[str]) -> str:
+def _origin(key: str, choices: dict[str, str], arguments: argparse.Namespace) -> str:
     """Returns what set the value: the command line, or the last YAML file that holds the key."""
-    for override in reversed(overrides):
+    for override in reversed(arguments.overrides):
         name = override.lstrip("+~").partition("=")[0]
         if name == key:
             return f"the command line: {override}"
+    if arguments.config:
+        return str(Path(arguments.config).resolve())
     origin = config_files.config_dir() / f"{config_files.ENTRY}.yaml"
     for path in _chosen_files(choices):
         if any(name == key or name.startswith(f"{key}.") for name in config_files.flatten(config_files.values(path))):

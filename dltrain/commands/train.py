@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files
+from dltrain import config_files, run_folder
 from dltrain.errors import ConfigError, DltrainError
 
 if TYPE_CHECKING:
@@ -16,28 +17,14 @@ if TYPE_CHECKING:
     from dltrain.config import Config
     from dltrain.run import Outcome
 
-# Hydra's own flags: with one of these, Hydra's command line takes over.
-_HYDRA_FLAGS = (
-    "-m",
-    "--multirun",
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-    "--resolve",
-    "--package",
-    "-p",
-    "--hydra-help",
-)
 FAILED_TRIALS = 8
 
 
 def run(arguments: list[str]) -> int:
     """Trains what the command line says."""
-    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    if any(flag in _HYDRA_FLAGS for flag in flags):
-        return _run_hydra(arguments)
     parsed = parse(arguments)
+    if parsed.multirun or parsed.cfg:
+        return _run_hydra(parsed)
     from dltrain import run as runner
 
     config, container = load(parsed)
@@ -47,8 +34,10 @@ def run(arguments: list[str]) -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="dltrain", add_help=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(prog="dltrain", add_help=False, exit_on_error=False, allow_abbrev=False)
     add_config_arguments(parser)
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     try:
         parsed, unknown = parser.parse_known_args(arguments)
     except (argparse.ArgumentError, SystemExit) as error:
@@ -75,7 +64,8 @@ def load(parsed: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
     folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
     if parsed.config:
         container = compose.override_values(_saved(Path(parsed.config)), parsed.overrides, allowed=("",))
-        container["run_dir"] = None if "run_dir" not in " ".join(parsed.overrides) else container["run_dir"]
+        if not any(override.startswith("run_dir=") for override in parsed.overrides):
+            container["run_dir"] = None  # that folder holds the old run
     else:
         container = compose.compose(parsed.overrides, folders).container
     return config.load(container, (*folders, *config_files.user_dirs())), container
@@ -88,6 +78,8 @@ def _saved(path: Path) -> dict[str, Any]:
         container = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--config {path} is not UTF-8. Save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"--config {path} is no YAML: {error}") from error
     if not isinstance(container, dict):
@@ -98,20 +90,26 @@ def _saved(path: Path) -> dict[str, Any]:
 # --- several runs -----------------------------------------------------------------------------------------
 
 
-def _run_hydra(arguments: list[str]) -> int:
+def _run_hydra(parsed: argparse.Namespace) -> int:
     """Trains a multirun, or lets Hydra print its config."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from dltrain import compose
 
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    compose.check_each(overrides)
+    if parsed.multirun and parsed.cfg:
+        raise ConfigError("--cfg shows the config of one run: leave out -m")
+    if parsed.config:
+        raise ConfigError("--config gives one run again: it goes neither with -m nor with --cfg")
+    flags = ["--multirun"] if parsed.multirun else ["--cfg", parsed.cfg]
+    folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
     failures: list[str] = []
-    try:
-        compose.run_hydra(arguments, lambda config: _job(config, failures))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+    with compose.searching(folders):
+        compose.check_each(parsed.overrides)
+        try:
+            compose.run_hydra(flags, parsed.overrides, lambda config: _job(config, failures))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(str(error).splitlines()[0]) from error
     if failures:
         print(f"error: {len(failures)} of the runs failed:", file=sys.stderr)
         print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
@@ -128,24 +126,27 @@ def _job(job_config: DictConfig, failures: list[str]) -> None:
     from dltrain.errors import Interrupted
 
     hydra = HydraConfig.get()
-    container = compose.container_of(job_config)
-    if container.get("run_dir") is None:
-        container["run_dir"] = str(Path(hydra.sweep.dir) / hydra.sweep.subdir)
     overrides = list(hydra.overrides.task)
     try:
+        container = compose.container_of(job_config)
+        if container.get("run_dir") is None:
+            container["run_dir"] = str(Path(hydra.sweep.dir) / hydra.sweep.subdir)
         loaded = config.load(container, tuple(config_files.user_dirs()))
-        print_outcome(runner.train(loaded, container, overrides))
+        print_outcome(runner.train(loaded, container, overrides), next_steps_too=False)
     except Interrupted:
         raise
     except DltrainError as error:
         failures.append(f"{' '.join(overrides)}: {error}")
         log.error("%s", error)
+    except Exception as error:  # a mistake in dltrain or in a module of the user's
+        failures.append(f"{' '.join(overrides)}: {type(error).__name__}: {error}")
+        traceback.print_exc()
 
 
 # --- the end of a run -------------------------------------------------------------------------------------
 
 
-def print_outcome(outcome: Outcome) -> None:
+def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     """Prints the table of results, where the run lies, and what to type next."""
     from rich.console import Console
     from rich.table import Table
@@ -173,23 +174,29 @@ def print_outcome(outcome: Outcome) -> None:
         markup=False,
         soft_wrap=True,
     )
-    for line in next_steps(outcome):
-        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"run {outcome.folder.path}", markup=False, soft_wrap=True)
+    if next_steps_too:
+        console.print("\nnext:")
+        for command, meaning in next_steps(outcome):
+            console.print(f"  {command:<46} {meaning}", markup=False, soft_wrap=True)
 
 
-def next_steps(outcome: Outcome) -> list[str]:
-    """Returns the run's folder and the commands that are worth typing next."""
+def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
+    """Returns the commands that are worth typing next, each with what it does."""
     run = outcome.folder.path
+    newest = run_folder.all_runs()[-1:]
+    name = "last" if any(found.path == run for found in newest) else run
     state, limits = outcome.trainer.state, outcome.parts.config.trainer
     longer = f"trainer.max_epochs={2 * max(1, state.epoch)}"
     if limits.max_steps is not None:
         longer = f"trainer.max_steps={2 * limits.max_steps}"
-    steps = [("dltrain evaluate last", "all figures, and which classes are mistaken")]
-    if outcome.parts.data.task.kind == "next_token":
-        prompt = outcome.parts.data.preprocessing["vocabulary"][1]
-        steps.insert(0, (f'dltrain generate last "{prompt}" -n 4', "let it write on"))
-    steps += [
-        ("dltrain board last", "curves in the browser"),
-        (f"dltrain resume last {longer}", "train longer"),
-    ]
-    return [f"run {run}", "", "next:", *[f"  {command:<46} {meaning}" for command, meaning in steps]]
+    steps = []
+    if outcome.folder.checkpoints.is_dir():
+        if outcome.parts.data.task.kind == "next_token":
+            prompt = outcome.parts.data.preprocessing["vocabulary"][1]
+            steps.append((f'dltrain generate {name} "{prompt}" -n 4', "let it write on"))
+        steps.append((f"dltrain evaluate {name}", "all figures, and which classes are mistaken"))
+    if outcome.folder.tensorboard.is_dir():
+        steps.append((f"dltrain board {name}", "curves in the browser"))
+    steps.append((f"dltrain resume {name} {longer}", "train longer"))
+    return steps

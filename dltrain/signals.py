@@ -1,0 +1,55 @@
+"""Signals that ask a training to stop: Ctrl-C, a scheduler's SIGTERM, a cluster's SIGUSR1."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dltrain.trainer import Trainer
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Signals:
+    """Lets the first signal ask the training to save and stop, and the second end the process at once.
+
+    It is in force from before the trainer is built, so that a signal in between is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._trainer: Trainer | None = None
+        self._number: int | None = None
+
+    def attend(self, trainer: Trainer) -> None:
+        """Sends signals to this trainer, the one that came before it too."""
+        self._trainer = trainer
+        if self._number is not None:
+            self._stop(trainer, self._number)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._number is not None:
+            os._exit(128 + number)
+        self._number = number
+        if self._trainer is not None:
+            self._stop(self._trainer, number)
+
+    def _stop(self, trainer: Trainer, number: int) -> None:
+        trainer.request_stop(f"stopped by {signal.Signals(number).name}", number)
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers
+            return
+        before = {number: signal.signal(number, self._handle) for number in _STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,88 @@
+"""The order of an epoch, and batches from any place in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dltrain.data import Samples, batching
+from dltrain.data.batching import ResidentSplit, permutation
+
+NUM_SAMPLES = st.integers(1, 40)
+BATCH_SIZE = st.integers(1, 50)
+SEED = st.none() | st.integers(0, 2**63 - 1)
+EPOCH = st.integers(0, 10_000)
+
+
+def split_of(num_samples: int, batch_size: int, seed: int | None) -> ResidentSplit:
+    inputs = torch.arange(num_samples * 3, dtype=torch.float32).reshape(num_samples, 3)
+    return ResidentSplit(Samples(inputs, torch.arange(num_samples)), batch_size=batch_size, seed=seed)
+
+
+@given(NUM_SAMPLES, st.integers(0, 2**63 - 1), EPOCH)
+def test_the_order_is_a_pure_function_of_seed_and_epoch(num_samples, seed, epoch):
+    state = torch.get_rng_state()
+    order = permutation(num_samples, seed, epoch)
+    assert torch.equal(torch.get_rng_state(), state)  # neither reads nor moves the global generator
+    torch.rand(3)
+    assert torch.equal(permutation(num_samples, seed, epoch), order)
+    assert order.sort().values.tolist() == list(range(num_samples))
+
+
+def test_the_order_differs_between_epochs_and_between_seeds():
+    orders = {tuple(permutation(50, seed, epoch).tolist()) for seed in range(5) for epoch in range(5)}
+    assert len(orders) == 25
+
+
+def test_the_order_is_this_one_for_ever():
+    # A run that is resumed by a later version must go on in the order in which it began.
+    assert permutation(8, seed=0, epoch=0).tolist() == [4, 0, 7, 3, 2, 5, 1, 6]
+    assert permutation(8, seed=3, epoch=5).tolist() == [6, 7, 0, 2, 3, 1, 4, 5]
+
+
+@given(NUM_SAMPLES, BATCH_SIZE, SEED, EPOCH)
+def test_an_epoch_has_each_sample_once_with_its_target(num_samples, batch_size, seed, epoch):
+    split = split_of(num_samples, batch_size, seed)
+    batches = list(split.batches(epoch))
+    assert len(batches) == split.num_batches
+    assert all(len(batch.targets) == batch_size for batch in batches[:-1])
+    assert 1 <= len(batches[-1].targets) <= batch_size
+    targets = torch.cat([batch.targets for batch in batches])
+    assert sorted(targets.tolist()) == list(range(num_samples))
+    assert torch.equal(torch.cat([batch.inputs for batch in batches]), split.inputs[targets])
+    if seed is None:
+        assert targets.tolist() == list(range(num_samples))
+
+
+@given(NUM_SAMPLES, st.integers(1, 12), SEED, EPOCH)
+def test_batches_from_any_place_on_are_the_tail_of_the_epoch(num_samples, batch_size, seed, epoch):
+    split = split_of(num_samples, batch_size, seed)
+    whole = list(split.batches(epoch))
+    for start in range(len(whole) + 3):  # from the end on there are none
+        for batch, expected in zip(split.batches(epoch, start), whole[start:], strict=True):
+            assert torch.equal(batch.inputs, expected.inputs)
+            assert torch.equal(batch.targets, expected.targets)
+
+
+@given(st.integers(9, 40), st.integers(1, 8), st.integers(0, 2**63 - 1), EPOCH)
+def test_an_epoch_of_several_batches_is_in_the_order_of_its_permutation(num_samples, batch_size, seed, epoch):
+    targets = torch.cat([batch.targets for batch in split_of(num_samples, batch_size, seed).batches(epoch)])
+    assert torch.equal(targets, permutation(num_samples, seed, epoch))
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4, 5])
+def test_gathering_in_pieces_changes_nothing(monkeypatch, start):
+    split = split_of(50, batch_size=6, seed=1)
+    at_once = list(split.batches(2, start))
+    sample_bytes = 3 * 4 + 8
+    monkeypatch.setattr(batching, "_GATHER_BYTES", 2 * 6 * sample_bytes)  # two batches a piece
+    for batch, expected in zip(split.batches(2, start), at_once, strict=True):
+        assert torch.equal(batch.inputs, expected.inputs)
+        assert torch.equal(batch.targets, expected.targets)
+
+
+def test_batches_in_the_samples_own_order_are_no_copies():
+    split = split_of(10, batch_size=4, seed=None)
+    assert next(iter(split.batches(0))).inputs.data_ptr() == split.inputs.data_ptr()

@@ -1,0 +1,307 @@
+"""Metrics against scikit-learn, in batches of any size, and taken up again in the middle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from dltrain import losses, metrics
+from dltrain.checkpoint import pack, unpack
+from dltrain.data import InputSpec, Task
+from dltrain.errors import ConfigError
+from dltrain.losses import LossSettings
+from dltrain.metrics import Metrics
+
+TASKS = {
+    "binary": Task("binary", InputSpec((2,)), 1),
+    "two classes": Task("multiclass", InputSpec((4,)), 2),
+    "three classes": Task("multiclass", InputSpec((4,)), 3),
+    "ten classes": Task("multiclass", InputSpec((4,)), 10),
+    "next token": Task("next_token", InputSpec((5,), "int64", 12), 12),
+    "regression": Task("regression", InputSpec((4,)), 1),
+    "regression of two": Task("regression", InputSpec((4,)), 2),
+}
+CLASSES = ("two classes", "three classes", "ten classes")
+NUM_SAMPLES = 500
+
+Update = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def samples(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns outputs (N, K), and targets that they meet more often than by chance."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(NUM_SAMPLES, task.output_size, generator=generator)
+    noisy = outputs + torch.randn(outputs.shape, generator=generator)
+    if task.kind == "regression":
+        return outputs, 3 + 2 * noisy
+    return outputs, (noisy > 0).float() if task.kind == "binary" else noisy.argmax(dim=1)
+
+
+def ragged() -> Iterator[slice]:
+    """Yields batches of 1 to 13 samples, more than are kept back at once."""
+    start, size = 0, 1
+    while start < NUM_SAMPLES:
+        yield slice(start, min(start + size, NUM_SAMPLES))
+        start, size = start + size, size % 13 + 1
+
+
+def updates(task: Task) -> list[Update]:
+    outputs, targets = samples(task)
+    loss = losses.auto(LossSettings("auto"), task=task)
+    return [(loss(outputs[part], targets[part]), outputs[part], targets[part]) for part in ragged()]
+
+
+def accumulated(task: Task) -> Metrics:
+    result = Metrics(task)
+    for update in updates(task):
+        result.update(*update)
+    return result
+
+
+def test_the_batches_are_ragged_and_more_than_are_kept_back():
+    sizes = {part.stop - part.start for part in ragged()}
+    assert sizes == set(range(1, 14))
+    assert len(list(ragged())) > metrics._FLUSH_BATCHES
+
+
+# --- against scikit-learn ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_loss_is_the_mean_over_samples_and_not_over_batches(name):
+    outputs, targets = samples(TASKS[name])
+    whole = losses.auto(LossSettings("auto"), task=TASKS[name])(outputs, targets)
+    assert accumulated(TASKS[name]).compute()["loss"] == pytest.approx(whole.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [*CLASSES, "next token"])
+def test_accuracy_and_top_5_are_scikit_learns(name):
+    outputs, targets = samples(TASKS[name])
+    figures = accumulated(TASKS[name]).compute()
+    assert figures["accuracy"] == pytest.approx(sk.accuracy_score(targets, outputs.argmax(dim=1)), abs=1e-12)
+    if TASKS[name].output_size > 5:
+        expected = sk.top_k_accuracy_score(targets, outputs, k=5)
+        assert figures["top5"] == pytest.approx(expected, abs=1e-12)
+    else:
+        assert "top5" not in figures
+
+
+@pytest.mark.parametrize("name", ["three classes", "ten classes"])
+def test_precision_recall_and_f1_of_several_classes_are_scikit_learns_macro_means(name):
+    outputs, targets = samples(TASKS[name])
+    expected = sk.precision_recall_fscore_support(targets, outputs.argmax(dim=1), average="macro")[:3]
+    figures = accumulated(TASKS[name]).compute()
+    assert [figures[key] for key in ("precision", "recall", "f1")] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["binary", "two classes"])
+def test_precision_recall_and_f1_of_two_classes_are_those_of_the_positive_one(name):
+    outputs, targets = samples(TASKS[name])
+    predicted = (outputs > 0).flatten() if name == "binary" else outputs.argmax(dim=1)
+    expected = sk.precision_recall_fscore_support(targets.flatten(), predicted, average="binary")[:3]
+    figures = accumulated(TASKS[name]).compute()
+    assert [figures[key] for key in ("precision", "recall", "f1")] == pytest.approx(expected, abs=1e-12)
+    assert figures["accuracy"] == pytest.approx(sk.accuracy_score(targets.flatten(), predicted), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [*CLASSES, "binary"])
+def test_the_confusion_matrix_is_scikit_learns(name):
+    outputs, targets = samples(TASKS[name])
+    predicted = (outputs > 0).long().flatten() if name == "binary" else outputs.argmax(dim=1)
+    expected = sk.confusion_matrix(targets.flatten(), predicted)
+    assert np.array_equal(accumulated(TASKS[name]).confusion.numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["regression", "regression of two"])
+def test_regression_figures_are_scikit_learns(name):
+    outputs, targets = (tensor.double().numpy() for tensor in samples(TASKS[name]))
+    figures = accumulated(TASKS[name]).compute()
+    assert figures["mae"] == pytest.approx(sk.mean_absolute_error(targets, outputs), rel=1e-9)
+    assert figures["rmse"] == pytest.approx(sk.mean_squared_error(targets, outputs) ** 0.5, rel=1e-9)
+    # With several outputs the mean of each one's R2: their units may have nothing in common.
+    assert figures["r2"] == pytest.approx(sk.r2_score(targets, outputs), rel=1e-9)
+
+
+def test_r2_keeps_its_digits_where_the_targets_are_far_from_0():
+    outputs, targets = samples(TASKS["regression"])
+    figures = Metrics(TASKS["regression"])
+    figures.update(torch.tensor(0.0), outputs.double() + 1e5, targets.double() + 1e5)
+    expected = sk.r2_score(targets.double() + 1e5, outputs.double() + 1e5)
+    assert figures.compute()["r2"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_perplexity_is_e_to_the_loss():
+    outputs, targets = samples(TASKS["next token"])
+    figures = accumulated(TASKS["next token"]).compute()
+    chances = outputs.double().softmax(dim=1)
+    expected = math.exp(sk.log_loss(targets, chances, labels=range(12)))
+    assert figures["perplexity"] == pytest.approx(expected, rel=1e-6)
+
+
+# --- edges ------------------------------------------------------------------------------------------------
+
+
+def one_batch(name: str, outputs: list[list[float]], targets: list) -> dict[str, float]:
+    task = TASKS[name]
+    result = Metrics(task)
+    kind = torch.float32 if task.kind in ("binary", "regression") else torch.int64
+    result.update(torch.tensor(0.5), torch.tensor(outputs), torch.tensor(targets, dtype=kind))
+    return result.compute()
+
+
+def test_a_class_that_is_never_predicted_counts_as_0():
+    figures = one_batch("binary", [[-1.0], [-1.0]], [[1], [0]])
+    assert (figures["precision"], figures["recall"], figures["f1"]) == (0, 0, 0)
+    assert figures["accuracy"] == 0.5
+
+
+def test_a_class_that_does_not_occur_is_left_out_of_the_mean():
+    figures = one_batch("three classes", [[1.0, 0, 0], [0, 1.0, 0]], [0, 1])
+    assert (figures["precision"], figures["recall"], figures["f1"]) == (1, 1, 1)
+
+
+def test_r2_of_targets_that_are_all_the_same_is_no_number():
+    assert math.isnan(one_batch("regression", [[1.0], [2.0]], [[3], [3]])["r2"])
+    assert math.isnan(one_batch("regression of two", [[1.0, 1.0], [2.0, 2.0]], [[3, 1], [3, 2]])["r2"])
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite():
+    result = Metrics(TASKS["next token"])
+    result.update(torch.tensor(1000.0), torch.randn(2, 12), torch.tensor([1, 2]))
+    assert result.compute()["perplexity"] == math.inf
+
+
+def test_more_classes_than_a_person_can_read_have_no_confusion_matrix():
+    task = Task("multiclass", InputSpec((4,)), 5000)
+    assert metrics.metric_names(task) == ["loss", "accuracy", "top5"]
+    result = Metrics(task)
+    result.update(torch.tensor(1.0), torch.randn(2, 5000), torch.tensor([1, 2]))
+    assert result.confusion is None
+    assert set(result.compute()) == {"loss", "accuracy", "top5"}
+
+
+def test_large_outputs_are_not_kept_back_for_long(monkeypatch):
+    expected = accumulated(TASKS["ten classes"]).compute()
+    monkeypatch.setattr(metrics, "_FLUSH_NUMBERS", 100)
+    result = Metrics(TASKS["ten classes"])
+    for update in updates(TASKS["ten classes"]):
+        result.update(*update)
+        assert result._kept_numbers < 100
+    assert result.compute() == pytest.approx(expected)
+
+
+# --- taken up again ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("done", [0, 1, 5, metrics._FLUSH_BATCHES, metrics._FLUSH_BATCHES + 3])
+@pytest.mark.parametrize("name", TASKS)
+def test_a_state_in_the_middle_gives_the_same_bits(name, done):
+    task = TASKS[name]
+    whole, first, rest = Metrics(task), Metrics(task), Metrics(task)
+    for number, update in enumerate(updates(task)):
+        whole.update(*update)
+        if number < done:
+            first.update(*update)
+        if number == done:
+            rest.load_state_dict(unpack(pack(first.state_dict()), Path("middle")))
+        if number >= done:
+            rest.update(*update)
+    assert rest.compute() == whole.compute()
+    assert rest.num_batches == whole.num_batches
+
+
+def test_saving_a_state_changes_nothing():
+    task = TASKS["regression"]
+    saved = Metrics(task)
+    for update in updates(task):
+        saved.update(*update)
+        saved.state_dict()
+    assert saved.compute() == accumulated(task).compute()
+
+
+def test_reset_forgets_all():
+    task = TASKS["three classes"]
+    result = accumulated(task)
+    figures = result.compute()
+    result.reset()
+    assert result.num_batches == 0
+    for update in updates(task):
+        result.update(*update)
+    assert result.compute() == figures
+
+
+# --- losses that are no number ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 3, 63, 64, 70])
+@pytest.mark.parametrize("batches", [71, 130])
+def test_the_first_bad_batch_is_found_kept_back_or_summed(bad, place, batches):
+    result = Metrics(TASKS["regression"])
+    for number in range(batches):
+        assert number > place or result.first_bad_batch() is None
+        value = bad if number in (place, place + 1) else 1.0
+        result.update(torch.tensor(value), torch.zeros(1, 1), torch.zeros(1, 1))
+    assert result.first_bad_batch() == place
+
+
+def test_finite_losses_have_no_bad_batch():
+    assert accumulated(TASKS["regression"]).first_bad_batch() is None
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("binary", ["loss", "accuracy", "precision", "recall", "f1"]),
+        ("three classes", ["loss", "accuracy", "precision", "recall", "f1"]),
+        ("ten classes", ["loss", "accuracy", "top5", "precision", "recall", "f1"]),
+        ("next token", ["loss", "accuracy", "top5", "perplexity"]),
+        ("regression", ["loss", "mae", "rmse", "r2"]),
+    ],
+)
+def test_a_task_has_these_metrics_in_this_order(name, names):
+    assert metrics.metric_names(TASKS[name]) == names
+    figures = accumulated(TASKS[name]).compute()
+    assert list(figures) == names
+    assert all(type(figure) is float for figure in figures.values())
+
+
+def test_every_metric_says_which_way_is_better():
+    named = {name for task in TASKS.values() for name in metrics.metric_names(task)}
+    assert named == set(metrics.HIGHER_IS_BETTER)
+    assert metrics.is_higher_better("val/accuracy")
+    assert not metrics.is_higher_better("train/loss")
+
+
+@pytest.mark.parametrize("monitor", ["val/loss", "train/loss", "val/accuracy"])
+def test_a_metric_that_is_logged_can_be_monitored(monitor):
+    metrics.check_monitor("callbacks.checkpoint.monitor", monitor, TASKS["three classes"])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "hint"),
+    [
+        ("val/acuracy", " Did you mean 'val/accuracy'?"),
+        ("loss", ""),
+        ("val/rmse", ""),
+    ],
+)
+def test_a_metric_that_is_not_logged_is_refused(monitor, hint):
+    with pytest.raises(ConfigError) as caught:
+        metrics.check_monitor("callbacks.checkpoint.monitor", monitor, TASKS["three classes"])
+    start = f"callbacks.checkpoint.monitor = '{monitor}': this run logs no such metric."
+    assert str(caught.value).startswith(start + hint)
+
+
+def test_a_task_without_metrics_is_refused():
+    with pytest.raises(ConfigError, match=r"^no metrics for a seq2seq task yet$"):
+        metrics.metric_names(Task("seq2seq", InputSpec((5,), "int64", 12), 12))
