@@ -242,7 +242,7 @@ def test_every_setting_reaches_the_optimizer(settings_of, name, setting):
         optimizers.build(settings_of("optimizer", name, **changes), Bowl().parameters()).defaults
         for changes in ({}, {setting: CHANGES.get(setting, 0.123)})
     )
-    assert sum(as_given[key] != changed[key] for key in as_given) == 1
+    assert as_given != changed
 
 
 def test_building_and_stepping_imports_no_compiler():

@@ -1,0 +1,142 @@
+"""One training step: its gradients, its update, and what it reports."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dltrain import optimizers, steps
+from dltrain.data import Batch
+from dltrain.errors import ConfigError
+from dltrain.losses import Loss
+
+LOSS: Loss = nn.functional.cross_entropy
+
+
+@pytest.fixture
+def batch() -> Batch:
+    torch.manual_seed(0)
+    return Batch(torch.randn(12, 5), torch.randint(3, (12,)))
+
+
+@pytest.fixture
+def build(settings_of):
+    """Builds a step over a small network; its weights are the same each time."""
+
+    def built(optimizer: str = "sgd", *, accumulate: int = 1, clip_norm=None, autocast=None, **changes):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+        chosen = optimizers.build(settings_of("optimizer", optimizer, **changes), model.parameters())
+        return steps.build(
+            model, LOSS, chosen, clip_norm=clip_norm, accumulate=accumulate, autocast=autocast
+        )
+
+    return built
+
+
+def weights(step) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(step.model.parameters()).detach().clone()
+
+
+def gradients(step) -> torch.Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in step.parameters])
+
+
+def test_a_step_of_sgd_is_the_rate_times_the_gradient(build, batch):
+    step = build(lr=0.25)
+    step.forward(batch)[0].backward()
+    expected = weights(step) - 0.25 * gradients(step)
+    step.clear_gradients()
+    step(batch)
+    torch.testing.assert_close(weights(step), expected)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+def test_a_step_reports_loss_and_outputs_of_the_weights_that_it_started_from(optimizer, build, batch):
+    step = build(optimizer)
+    with torch.no_grad():
+        expected_loss, expected_outputs = step.forward(batch)
+    loss, outputs = step(batch)
+    assert loss.shape == () and outputs.shape == (12, 3)
+    assert torch.equal(loss, expected_loss) and torch.equal(outputs, expected_outputs)
+    assert not loss.requires_grad and not outputs.requires_grad
+    assert float(step.forward(batch)[0].detach()) < float(loss)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_no_gradients_are_left_after_an_update(optimizer, build, batch):
+    step = build(optimizer)
+    step(batch)
+    assert all(parameter.grad is None for parameter in step.model.parameters())
+
+
+def test_without_an_update_gradients_add_up_and_weights_stay(build, batch):
+    step = build(accumulate=2)
+    before = weights(step)
+    step(batch, share=0.5, update=False)
+    one = gradients(step)
+    step(batch, share=0.5, update=False)
+    torch.testing.assert_close(gradients(step), 2 * one)
+    assert torch.equal(weights(step), before)
+
+
+def test_shares_by_samples_give_the_gradient_of_all_samples(build, batch):
+    step = build(accumulate=3)
+    for part in (slice(0, 5), slice(5, 10), slice(10, 12)):
+        size = part.stop - part.start
+        step(Batch(batch.inputs[part], batch.targets[part]), share=size / 12, update=False)
+    accumulated = gradients(step)
+    step.clear_gradients()
+    step.forward(batch)[0].backward()
+    torch.testing.assert_close(accumulated, gradients(step))
+
+
+@pytest.mark.parametrize("norm", [0.01, 1e6])
+def test_gradients_are_clipped_to_the_norm_and_not_stretched(norm, build, batch):
+    free, clipped = build(lr=1.0), build(lr=1.0, clip_norm=norm)
+    before = weights(free)
+    free(batch)
+    clipped(batch)
+    change = weights(free) - before
+    expected = change * min(1.0, norm / float(change.norm()))
+    torch.testing.assert_close(weights(clipped) - before, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_autocast_computes_in_bf16_and_reports_fp32(build, batch):
+    half, full = build(autocast=torch.autocast("cpu", dtype=torch.bfloat16)), build()
+    (loss, outputs), (exact, _) = half(batch), full(batch)
+    assert loss.dtype == outputs.dtype == torch.float32
+    assert loss != exact and float(loss) == pytest.approx(float(exact), rel=0.02)
+    assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
+
+
+def test_lbfgs_evaluates_the_loss_several_times_an_update(build, batch):
+    step = build("lbfgs")
+    calls = []
+    step.model.register_forward_hook(lambda *_: calls.append(1))
+    step(batch)
+    assert len(calls) > 2
+
+
+def test_lbfgs_clips_too(build, batch):
+    step = build("lbfgs", line_search=None, max_iterations=1, clip_norm=0.01)
+    before = weights(step)
+    step(batch)
+    # The first iteration of LBFGS goes min(1, 1 / |g|_1) times the rate along the gradient.
+    assert 0 < float((weights(step) - before).norm()) <= 0.01
+
+
+def test_lbfgs_cannot_accumulate(build):
+    with pytest.raises(ConfigError, match=r"trainer\.accumulate = 4: optimizer=lbfgs"):
+        build("lbfgs", accumulate=4)
+
+
+def test_frozen_parameters_stay(settings_of, batch):
+    model = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    optimizer = optimizers.build(settings_of("optimizer", "sgd"), model.parameters())
+    step = steps.build(model, LOSS, optimizer, clip_norm=1.0, accumulate=1, autocast=None)
+    step(batch)
+    assert torch.equal(model[0].weight, before) and len(step.parameters) == 3
