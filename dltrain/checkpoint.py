@@ -21,7 +21,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from dltrain.errors import CheckpointError
+from dltrain.errors import CheckpointError, MachineError
 from dltrain.run_folder import read_json, sweep_temporary_files, write_file, write_json
 
 SCHEMA = 1
@@ -41,8 +41,11 @@ class CheckpointStore:
         Raises:
             MachineError: the disk is full or cannot be written; what was saved before is untouched.
         """
-        self.folder.mkdir(exist_ok=True)
         content = pack(state)
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"{self.folder} cannot be made: {error.strerror}") from error
         write_file(self._content(name), content)
         manifest = {"schema": SCHEMA, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         write_json(self._manifest(name), manifest)
@@ -102,6 +105,8 @@ class CheckpointStore:
                 return self.load(name), notes
             except CheckpointError as error:
                 notes.append(f"{error}. Falling back to the one before")
+        if last is not None and not candidates:
+            notes.append(f"{self.folder / 'last.json'} points to {last}, which is gone")
         if notes:
             raise CheckpointError("\n".join([*notes, f"no checkpoint in {self.folder} is whole"]))
         return None, notes
@@ -161,18 +166,20 @@ def _take_tensors(value: Any, path: str, tensors: dict[str, torch.Tensor], taken
         if tensor.untyped_storage().data_ptr() in taken:
             tensor = tensor.clone()
         taken.add(tensor.untyped_storage().data_ptr())
+        while path in tensors or path == "__metadata__":  # keys such as 1 and "1", "a/b"; safetensors' own key
+            path += "'"
         tensors[path] = tensor
         return {_TENSOR: path}
     if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, (str, int)):
+                raise TypeError(f"{path}: a key of type {type(key).__name__} cannot stand in a checkpoint")
         items = [
             _take_tensors(item, f"{path}/{key}" if path else str(key), tensors, taken) for key, item in value.items()
         ]
-        if all(isinstance(key, str) for key in value):
+        if all(isinstance(key, str) and key not in (_TENSOR, _KEYS) for key in value):
             return dict(zip(value, items, strict=True))
-        return {
-            _KEYS: list(value),
-            "values": items,
-        }  # JSON has no other keys than text; optimizers have numbers
+        return {_KEYS: list(value), "values": items}  # JSON has no other keys than text; optimizers have numbers
     if isinstance(value, (list, tuple)):
         return [_take_tensors(item, f"{path}/{i}", tensors, taken) for i, item in enumerate(value)]
     if value is None or isinstance(value, (bool, int, float, str)):

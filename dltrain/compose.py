@@ -225,10 +225,24 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
         if override.is_add() or key.startswith("hydra.") or exists:
             usable.append(override.input_line or "")
         else:
-            problems.append(f"no setting '{key}'.{suggestion(key, [*known, *config_files.GROUPS])}")
+            options = _options_with(key)
+            hint = f" It belongs to {' and '.join(options)}." if options else None
+            problems.append(f"no setting '{key}'.{hint or suggestion(key, [*known, *config_files.GROUPS])}")
     with contextlib.suppress(HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError):
         problems += _mistakes_of(_plain(_compose(usable)).container)
     return problems
+
+
+def _options_with(key: str) -> list[str]:
+    """Returns the options of the key's group that have it, as ``optimizer=sgd`` has ``optimizer.momentum``."""
+    group, found = key.partition(".")[0], []
+    for name, path in config_files.options(group).items():
+        with contextlib.suppress(
+            YAMLError, UnicodeDecodeError, AttributeError
+        ):  # a file that is broken, but not asked for
+            if key in config_files.flatten(config_files.values(path)):
+                found.append(f"{group}={name}")
+    return found
 
 
 def _mistakes_of(container: dict[str, Any]) -> list[str]:

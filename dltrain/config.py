@@ -369,9 +369,13 @@ def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[st
 def suggestion(key: str, known: list[str]) -> str:
     """Returns " Did you mean 'x'?" for an unknown key, or the keys that stand beside it."""
     parents = {".".join(name.split(".")[:length]) for name in known for length in range(1, name.count(".") + 1)}
-    parent = key.rpartition(".")[0]
+    parent, _, leaf = key.rpartition(".")
     beside = [name for name in known if name.rpartition(".")[0] == parent]
-    hint = did_you_mean(key, {*known, *parents})
+    if parent and beside:  # of the same group, the last part alone decides
+        hint = did_you_mean(leaf, [name.rpartition(".")[2] for name in beside])
+        hint = hint.replace("Did you mean '", f"Did you mean '{parent}.")
+    else:
+        hint = did_you_mean(key, {*known, *parents})
     if " Did you mean" in hint or not beside:
         return hint if " Did you mean" in hint else " 'dltrain explain' lists the settings."
     names = ", ".join(name.rpartition(".")[2] for name in beside)

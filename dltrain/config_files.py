@@ -61,7 +61,7 @@ def values(path: Path) -> dict[str, Any]:
     import yaml
 
     text = path.read_text(encoding="utf-8")
-    content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    content = yaml.safe_load(text) or {}
     content.pop("defaults", None)
     package = path.parent.name
     for line in text.splitlines():

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from dltrain import __version__
+from dltrain.console import log
+from dltrain.errors import MachineError
 from dltrain.run_folder import RunFolder, write_json
 
 # A longer diff is noted but not kept: somebody has data under version control.
@@ -43,7 +45,14 @@ def write_beside_training(folder: RunFolder) -> threading.Thread:
     Returns:
         The thread, to be joined before the process ends.
     """
-    thread = threading.Thread(target=lambda: write_json(folder.environment, describe()), name="environment")
+
+    def write() -> None:
+        try:
+            write_json(folder.environment, describe())
+        except MachineError as error:  # the training goes on for as long as it can
+            log.warning("%s", error)
+
+    thread = threading.Thread(target=write, name="environment")
     thread.start()
     return thread
 

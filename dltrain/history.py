@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dltrain.run_folder import write_file
+from dltrain.run_folder import json_text, write_file
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ class History:
     def append(self, row: Row) -> None:
         """Adds a row. It outlives the process at once, and the machine from the next ``sync`` on."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_text(row) + "\n")
 
     def sync(self) -> None:
         """Makes all rows durable; called before a checkpoint that counts on them."""
@@ -48,4 +48,4 @@ class History:
         """Removes the rows that a resumed run will write again: those after ``step``, and a row that was due
         only because the training ended there."""
         kept = [row for row in self.rows() if row["step"] <= step and not row.get("partial")]
-        write_file(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+        write_file(self.path, "".join(json_text(row) + "\n" for row in kept))

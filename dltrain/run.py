@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,11 +24,11 @@ from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
 from dltrain.data import Data
 from dltrain.data.batching import ResidentSplit
-from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted, OutOfMemoryError
+from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted, MachineError, OutOfMemoryError
 from dltrain.history import History
 from dltrain.losses import Loss
 from dltrain.metrics import check_monitor
-from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
+from dltrain.run_folder import RunFolder, free_megabytes, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
 from dltrain.trainer import Trainer, load_weights
 
@@ -73,11 +76,25 @@ def build(config: Config) -> Parts:
         if hasattr(settings, "monitor"):
             with _collected(problems):
                 check_monitor(f"callbacks.{name}.monitor", settings.monitor, data.task)
+    if model is not None:
+        problems += _single_sample_batch(model, len(data.train), config.trainer.batch_size)
     if problems or model is None or loss is None:
         raise ConfigError(*problems)
     size = sum(parameter.numel() for parameter in model.parameters())
     device.set_threads(config.device.threads, size, config.trainer.batch_size)
     return Parts(config, target, data, model, loss)
+
+
+def _single_sample_batch(model: nn.Module, num_samples: int, batch_size: int) -> list[str]:
+    """Returns the mistake of a last batch of one sample, of which batch normalisation cannot take a variance."""
+    normalises = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
+    if not normalises or (num_samples - 1) % batch_size != 0:
+        return []
+    fitting = next(size for size in itertools.count(batch_size + 1) if num_samples % size != 1)
+    return [
+        f"trainer.batch_size = {batch_size}: the last batch of {num_samples} samples has a single one, and batch "
+        f"normalisation needs two. Take trainer.batch_size={fitting}"
+    ]
 
 
 @contextlib.contextmanager
@@ -207,10 +224,10 @@ def _fit(
     resumes: bool,
 ) -> Outcome:
     """Trains in a folder that this process holds, and writes its result."""
+    trainer = build_trainer(parts, step, folder, container)
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder)
     started = time.perf_counter()
-    trainer = build_trainer(parts, step, folder, container)
     status: dict[str, Any] = {"status": "failed"}
     try:
         for note in parts.data.notes:
@@ -218,7 +235,7 @@ def _fit(
         if resumes:
             _restore(trainer, folder)
         signals.attend(trainer)
-        with memory_errors(parts.config):
+        with memory_errors(parts.config), disk_errors(folder):
             trainer.fit()
         status["status"] = "done" if trainer.interrupted_by is None else "interrupted"
     except DltrainError as error:
@@ -295,6 +312,23 @@ def memory_errors(config: Config) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def disk_errors(folder: RunFolder) -> Iterator[None]:
+    """
+    Raises:
+        MachineError: instead of the system's error, where the disk is full; checkpoints stay as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise MachineError(
+            f"{folder.path}: the disk is full: {free_megabytes(folder.path):.1f} MB are free. Make room, then go on "
+            f"with: dltrain resume {folder.path}"
+        ) from error
+
+
 # --- files ------------------------------------------------------------------------------------------------
 
 
@@ -308,11 +342,12 @@ def _task_file(data: Data) -> dict[str, Any]:
 
 
 def fingerprint(data: Data) -> str:
-    """Returns the SHA-256 of the training samples."""
-    digest = hashlib.sha256()
-    for tensor in (data.train.inputs, data.train.targets):
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.contiguous().numpy().data)
+    """Returns the SHA-256 of all samples and of what their numbers stand for."""
+    digest = hashlib.sha256(json.dumps(data.preprocessing, sort_keys=True).encode())
+    for samples in data.splits.values():
+        for tensor in (samples.inputs, samples.targets):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
 

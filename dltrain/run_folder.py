@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import secrets
 import string
@@ -163,13 +164,18 @@ def write_file(path: Path, content: bytes | str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.errno == errno.ENOSPC:
-            free = os.statvfs(path.parent)
-            megabytes = free.f_bavail * free.f_frsize / 2**20
             raise MachineError(
-                f"{path}: the disk is full: needs {len(data) / 2**20:.1f} MB, {megabytes:.1f} MB are free"
+                f"{path}: the disk is full: needs {len(data) / 2**20:.1f} MB, "
+                f"{free_megabytes(path.parent):.1f} MB are free"
             ) from error
         raise MachineError(f"{path} cannot be written: {error.strerror}") from error
     sync_folder(path.parent)
+
+
+def free_megabytes(folder: Path) -> float:
+    """Returns how much may still be written on the disk of a folder."""
+    free = os.statvfs(folder)
+    return free.f_bavail * free.f_frsize / 2**20
 
 
 def sync_folder(path: Path) -> None:
@@ -188,7 +194,23 @@ def sweep_temporary_files(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_file(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Returns a value as JSON that every reader takes: NaN and infinity, which JSON lacks, become null."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -210,10 +232,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def all_runs(root: Path = RUNS) -> list[RunFolder]:
-    """Returns all runs under a folder, the trials of sweeps included, oldest first."""
+    """Returns all runs under a folder, the trials of sweeps included; the one trained last stands last."""
     patterns = ("*/*/config.yaml", "sweeps/*/trials/*/config.yaml")
-    configs = [path for pattern in patterns for path in root.glob(pattern)]
-    return [RunFolder(path.parent) for path in sorted(configs, key=lambda path: path.stat().st_mtime)]
+    runs = [RunFolder(path.parent) for pattern in patterns for path in root.glob(pattern)]
+
+    def last_trained(run: RunFolder) -> float:
+        return (run.lock_file if run.lock_file.exists() else run.config).stat().st_mtime
+
+    return sorted(runs, key=last_trained)
 
 
 def find_run(name: str) -> RunFolder:

@@ -6,6 +6,7 @@ Nothing in the loop waits for the device: losses and metrics stay there until a 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -104,7 +105,9 @@ class Trainer:
                 self._train_epoch()
             self._finish()
         except BaseException as error:
-            self._fire("on_exception", error)
+            for hook in self._hooks["on_exception"]:
+                with contextlib.suppress(Exception):  # the error that is under way says more than one of closing
+                    hook(self, error)
             raise
 
     def _train_epoch(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from commandline import Answer
 from hypothesis import settings as hypothesis_settings
 
-from dltrain import config, config_files, registry
+from dltrain import cli, config, config_files, registry
 
 # The same examples in every run, and no time limit for one: a busy machine must not fail a test.
 hypothesis_settings.register_profile("dltrain", derandomize=True, deadline=None, database=None)
@@ -27,3 +30,28 @@ def settings_of():
         return converted
 
     return settings
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working directory."""
+    for name in ("DLTRAIN_CONFIG_PATH", "DLTRAIN_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.path", [*sys.path])  # the command line adds the working directory
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def dltrain(work: Path, capsys: pytest.CaptureFixture[str]):
+    """Returns a function that runs a command line in this process, in an empty folder."""
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        answer = Answer(code, *capsys.readouterr())
+        assert "Traceback" not in answer.err, answer.err
+        assert "\x1b" not in answer.out + answer.err
+        return answer
+
+    return run

@@ -1,0 +1,145 @@
+"""Each setting can be explained, and the file that is named really sets it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from dltrain import compose, config, config_files
+from dltrain.commands import explain, train
+
+OPTIONS = [f"{group}={name}" for group in config_files.GROUPS for name in config_files.options(group, [])]
+
+
+def explained(overrides):
+    """Returns each key of the composed config with (setting, value, origin)."""
+    arguments = train.parse(list(overrides))
+    composed = compose.compose(arguments.overrides)
+    known = dict(config.known_keys(composed.container))
+    values = config_files.flatten(composed.container)
+    return {
+        key: (known[key], value, explain._origin(key, composed.choices, arguments))
+        for key, value in values.items()
+        if key in known  # an empty group is no setting
+    }, values
+
+
+def holds(path: Path, key: str, value: object) -> bool:
+    """Tells whether a YAML file, read without our own code but for its package line, sets a key to a value."""
+    text = path.read_text(encoding="utf-8")
+    content = yaml.safe_load(text) or {}
+    package = re.search(r"^# @package (\S+)$", text, re.MULTILINE)
+    prefix = package[1] if package else ("_global_" if path.stem == "train" else path.parent.name)
+    parts = key.split(".")
+    if prefix != "_global_":
+        length = prefix.count(".") + 1
+        if parts[:length] != prefix.split("."):
+            return False
+        parts = parts[length:]
+    for part in parts:
+        if not isinstance(content, dict) or part not in content:
+            return False
+        content = content[part]
+    return content == value
+
+
+def check(overrides) -> None:
+    found, values = explained(overrides)
+    unexplained = set(values) - set(found)
+    assert not unexplained or unexplained == {"callbacks"}
+    for key, (setting, value, origin) in found.items():
+        assert setting.meaning.endswith("."), key
+        assert setting.type, key
+        if origin.startswith("the command line: "):
+            assert origin.removeprefix("the command line: ") in overrides
+        else:
+            assert holds(Path(origin), key, value), f"{key} = {value!r} is not in {origin}"
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_key_with_every_option_has_a_meaning_and_an_origin(option):
+    check([option])
+
+
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={group: st.sampled_from(sorted(config_files.options(group, []))) for group in config_files.GROUPS},
+)
+
+
+@hypothesis_settings(max_examples=12)
+@given(choices=CHOICES, rate=st.sampled_from([None, 0.5]))
+def test_every_key_of_a_mixed_config_has_a_meaning_and_an_origin(choices, rate):
+    check([f"{group}={name}" for group, name in choices.items()] + ([f"optimizer.lr={rate}"] if rate else []))
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if not option.startswith("experiment")])
+def test_every_key_of_an_option_is_explained_where_that_is_not_chosen(option, dltrain):
+    group, _, name = option.partition("=")
+    path = config_files.options(group, [])[name]
+    keys = [key for key in config_files.flatten(config_files.values(path)) if key.startswith(f"{group}.")]
+    if not keys:
+        return
+    answer = dltrain("explain", *keys)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("  meaning  ") == len(keys)
+    assert not re.search(r"meaning  $", answer.out, re.MULTILINE)
+
+
+def test_a_setting(dltrain):
+    lines = dltrain("explain", "optimizer.lr", "optimizer=sgd").out.splitlines()
+    assert lines[0] == "optimizer.lr"
+    assert lines[1].startswith("  meaning  ")
+    assert lines[2] == "  type     a number above 0"
+    assert lines[3] == "  value    0.01"
+    assert lines[4] == f"  set in   {config_files.config_dir() / 'optimizer' / 'sgd.yaml'}"
+
+
+def test_a_group(dltrain):
+    shown = dltrain("explain", "optimizer", "experiment=iris_softmax").out
+    assert "  choices  adagrad, adam, adamw" in shown
+    assert "  value    sgd\n" in shown
+
+
+def test_a_setting_of_an_option_that_is_not_chosen(dltrain):
+    shown = dltrain("explain", "optimizer.momentum").out
+    assert "(with optimizer=rmsprop, optimizer=sgd)" in shown
+    assert re.search(r"set in   \S+/optimizer/rmsprop\.yaml", shown)
+
+
+def test_the_command_line_and_a_data_set_as_origins(dltrain):
+    shown = dltrain("explain", "optimizer.lr", "optimizer.lr=0.3").out
+    assert "  value    0.3\n" in shown and "  set in   the command line: optimizer.lr=0.3\n" in shown
+    assert re.search(r"set in   \S+/data/gate\.yaml\n", dltrain("explain", "trainer.max_epochs", "data=gate").out)
+
+
+def test_files_of_ones_own_as_origins(dltrain, work):
+    path = work / "mine" / "model" / "tiny.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# Tiny\nname: linear\nbias: false\ninit: zeros\n")
+    shown = dltrain("explain", "model.bias", "model=tiny", "--config-dir", "mine").out
+    assert f"set in   {path}\n" in shown and "value    false\n" in shown
+    printed = dltrain("--cfg", "job", "model=linear").out
+    (work / "saved.yaml").write_text(printed)
+    shown = dltrain("explain", "model.bias", "--config", "saved.yaml").out
+    assert f"set in   {work / 'saved.yaml'}\n" in shown
+
+
+def test_what_can_be_explained_is_told_beside_what_cannot(dltrain):
+    answer = dltrain("explain", "seed", "sed")
+    assert answer.code == 2
+    assert answer.out.startswith("seed\n")
+    assert "no setting 'sed'. Did you mean 'seed'?" in answer.err
+
+
+def test_without_a_key_all_settings_are_listed(dltrain):
+    lines = dltrain("explain", "model=lstm").out.splitlines()
+    keys = [line.split()[0] for line in lines]
+    values = config_files.flatten(compose.compose(["model=lstm"]).container)
+    assert sorted(keys) == sorted(values)

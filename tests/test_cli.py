@@ -1,0 +1,521 @@
+"""Exit codes and messages of the command line, and what a person sees at a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from commandline import DLTRAIN, QUICK, Answer, at_terminal, environment, only_run, start, tree
+
+from dltrain import cli, config_files
+from dltrain.run_folder import RunFolder
+
+CONFIG, DATA, CHECKPOINT, MACHINE, DIVERGED, FAILED_TRIALS = 2, 3, 4, 5, 6, 8
+
+
+def refused(dltrain, work: Path, arguments, code: int, words) -> Answer:
+    """Runs a command line that must be refused with these words, leaving the folder as it was."""
+    before = tree(work)
+    answer = dltrain(*arguments)
+    assert answer.code == code, answer.err
+    for word in words:
+        assert word in answer.err
+    assert answer.out == ""
+    assert answer.err.startswith(("error: ", "usage: "))
+    assert tree(work) == before
+    return answer
+
+
+# --- mistakes on the command line -------------------------------------------------------------------------
+
+# Arguments -> words of the message. All end with exit code 2.
+MISTAKES = {
+    "evaluat last": ["no verb 'evaluat'. Did you mean 'evaluate'?"],
+    "qqq": ["no verb 'qqq'. There is: board,"],
+    "--nope": ["no flag '--nope'", "dltrain --help"],
+    "--conf x.yaml": ["no flag '--conf'"],
+    "--cfg jobs": ["--cfg", "'jobs'", "job"],
+    "--cfg": ["--cfg", "expected one argument"],
+    "-m --cfg job": ["--cfg", "leave out -m"],
+    "--config-dir": ["--config-dir", "expected one argument"],
+    "--config nope.yaml": ["--config nope.yaml cannot be read: No such file"],
+    "modle=lstm": ["no setting 'modle'. Did you mean 'model'?"],
+    "model=lsmt": ["no model named 'lsmt'. Did you mean 'lstm'?"],
+    "model=": ["no model named ''. There is: gru,"],
+    "data=zzz": ["no data named 'zzz'. There is: digits,"],
+    "experiment=iris_softma": ["no experiment named 'iris_softma'. Did you mean 'iris_softmax'?"],
+    "callbacks=[summary,chekpoint]": ["no callbacks named 'chekpoint'. Did you mean 'checkpoint'?"],
+    "optimizr.lr=1": ["no setting 'optimizr.lr'. Did you mean 'optimizer.lr'?"],
+    "optimizer.lrr=1": ["no setting 'optimizer.lrr'. Did you mean 'optimizer.lr'?"],
+    "model.bias=true": ["no setting 'model.bias'. It belongs to model=linear."],
+    "optimizer.momentum=0.9": ["no setting 'optimizer.momentum'. It belongs to optimizer=rmsprop and optimizer=sgd."],
+    "model.qqq=1": ["no setting 'model.qqq'. model has: name, hidden,"],
+    "foo/bar=3": ["no group 'foo/bar'. There is: callbacks,"],
+    "callbacks.chekpoint.monitor=x": ["Did you mean 'callbacks.checkpoint.monitor'?"],
+    "callbacks.checkpoint.monitr=x": ["Did you mean 'callbacks.checkpoint.monitor'?"],
+    "callbacks.checkpoint.monitor=val/acuracy": ["'val/acuracy'", "Did you mean 'val/accuracy'?"],
+    "callbacks.early_stopping.monitor=train/f2 callbacks.early_stopping.patience=3": ["early_stopping.monitor", "f2"],
+    "~callbacks.nope": ["no setting 'callbacks.nope'."],
+    "~optimizer.lr": ["optimizer.lr: no value"],
+    "trainer.max_epochs=1.5": ["trainer.max_epochs = 1.5: must be a whole number at least 1 or null"],
+    "trainer.max_epochs=abc": ["trainer.max_epochs = 'abc': must be a whole number"],
+    "trainer.max_epochs=null": ["trainer.max_epochs and trainer.max_steps are both null"],
+    "trainer.batch_size=0": ["trainer.batch_size = 0: must be a whole number at least 1"],
+    "optimizer.lr=-1": ["optimizer.lr = -1: must be a number above 0"],
+    "optimizer.lr=": ["optimizer.lr = ''"],
+    "optimizer.lr=???": ["optimizer.lr: no value. Set optimizer.lr=..."],
+    "optimizer.lr=${nowhere.x}": ["optimizer.lr: ", "'nowhere.x' not found"],
+    "optimizer.lr=${optimizer.lr}": ["optimizer.lr: ", "Recursive interpolation"],
+    "seed=-1": ["seed = -1: must be a whole number at least 0"],
+    "imports=abc": ["imports = 'abc': must be a list"],
+    "model.activation=rleu": ["model.activation = 'rleu'", "Did you mean 'relu'?"],
+    "device.precision=fp61": ["device.precision = 'fp61': must be one of fp32, bf16"],
+    "+trainer.max_epoch=5": ["no setting 'trainer.max_epoch'. Did you mean 'trainer.max_epochs'?"],
+    "+foo=5": ["no setting 'foo'. The top level has: seed,"],
+    "+model._target_=os.mkdir": ["model._target_: is refused"],
+    "+callbacks.x._target_=os.mkdir": ["callbacks.x", "needs a name"],
+    "model._target_=os.mkdir": ["no setting 'model._target_'"],
+    "model.hidden=[1,2": ["'model.hidden=[1,2' cannot be read", "bracket or a quote left open"],
+    "model.activation='relu": ["cannot be read", "bracket or a quote left open"],
+    "optimizer.lr=0.1,0.2": ["several values: a multirun needs -m", "dltrain -m optimizer.lr=0.1,0.2"],
+    "model=lstm,gru": ["several values: a multirun needs -m"],
+    "loss=mse": ["loss.name = 'mse': it does not fit this multiclass data", "cross_entropy"],
+    "data=korean_text loss=mae": ["loss.name = 'mae': it does not fit this next_token data"],
+    "data=korean_text": ["model.name = 'mlp'", "model=lstm"],
+    "-m model=mlp,lsmt": ["no model named 'lsmt'. Did you mean 'lstm'?"],
+    "-m optimizer.lr=0.1,-1": ["optimizer.lr = -1: must be a number above 0"],
+    "-m optimizer.lr=[1,2": ["cannot be read"],
+    "-m nope": ["'nope' is neither a verb nor key=value"],
+    "-m --nope": ["no flag '--nope'"],
+    "summary nope": ["'nope' is neither a verb nor key=value"],
+    "summary model=lsmt": ["no model named 'lsmt'"],
+    "check loss=mse": ["does not fit"],
+    "list modle": ["no kind 'modle'. Did you mean 'model'?"],
+    "explain optimizer.lrr": ["no setting 'optimizer.lrr'. Did you mean 'optimizer.lr'?"],
+    "evaluate": ["required: RUN"],
+    "completion csh": ["invalid choice: 'csh'"],
+    "resume last": ["there are no runs in", "Train one first"],
+    "evaluate last": ["there are no runs in"],
+    "generate last 그의": ["there are no runs in"],
+    "board": ["there are no runs in"],
+    "board last": ["there are no runs in"],
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_refused_with_a_message(line, dltrain, work):
+    refused(dltrain, work, line.split(), CONFIG, MISTAKES[line])
+
+
+def test_all_mistakes_are_told_together(dltrain, work):
+    line = "data=digit model=lsmt optimizr.lr=1 trainer.max_epochs=-1 optimizer.lr=abc +foo=1 imports=[no_such_module]"
+    words = [
+        "7 mistakes in the config:",
+        "no data named 'digit'",
+        "no model named 'lsmt'",
+        "no setting 'optimizr.lr'",
+        "trainer.max_epochs = -1",
+        "optimizer.lr = 'abc'",
+        "no setting 'foo'",
+        "no module 'no_such_module'",
+    ]
+    answer = refused(dltrain, work, line.split(), CONFIG, words)
+    assert len(answer.err.splitlines()) == 8
+    words = ["2 mistakes", "no setting 'optimizr.lr'", "no setting 'modle'"]
+    refused(dltrain, work, ["-m", "optimizr.lr=1,2", "modle=3"], CONFIG, words)
+    words = ["2 mistakes", "model.name = 'mlp'", "loss.name = 'mse'"]
+    refused(dltrain, work, ["data=korean_text", "loss=mse"], CONFIG, words)
+
+
+def test_a_traceback_is_shown_on_demand(work, capsys, monkeypatch):
+    monkeypatch.setenv("DLTRAIN_TRACEBACK", "1")
+    assert cli.run(["model=lsmt"]) == CONFIG
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "error: no model named 'lsmt'" in shown
+
+
+def test_an_unexpected_error_ends_with_1_and_a_traceback(work, capsys, monkeypatch):
+    def fails(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("dltrain.commands.list.run", fails)
+    assert cli.run(["list"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "mistake in dltrain or in a module of yours" in shown
+
+
+# --- mistakes in files ------------------------------------------------------------------------------------
+
+# The text of model/mine.yaml -> words of the message.
+YAML_MISTAKES = {
+    "a tab": ("# x\nname: mlp\n\thidden: [3]\n", ["mine.yaml, line 3, column 1", "spaces, not tabs"]),
+    "an open bracket": ("name: mlp\nhidden: [3\nnorm: null\n", ["mine.yaml, line 3, column 5", "expected ',' or ']'"]),
+    "a key twice": ("name: mlp\nname: lstm\n", ["mine.yaml, line 2, column 1", "duplicate key"]),
+    "an unknown name": ("name: nope\n", ["model.name = 'nope'", "There is: gru,"]),
+    "a list": ("- a\n- b\n", ["model = ['a', 'b']: needs a name"]),
+    "nothing": ("", ["model = {}: needs a name"]),
+    "settings missing": ("name: linear\n", ["model.bias: no value", "model.init: no value"]),
+    "a setting too many": (
+        "name: linear\nbias: true\ninit: zeros\nbais: 1\n",
+        ["no setting 'model.bais'. Did you mean"],
+    ),
+    "code": ("_target_: os.mkdir\npath: x\n", ["needs a name"]),
+    "an unknown default": ("defaults: [nope]\nname: mlp\n", ["no config 'model/nope'", "model/mine.yaml"]),
+    "CP949": ("# 모델\nname: mlp\n".encode("cp949"), ["mine.yaml, line 1", "UTF-8"]),
+}
+
+
+@pytest.mark.parametrize("kind", YAML_MISTAKES)
+def test_a_mistake_in_a_yaml_file_is_told_with_its_place(kind, dltrain, work):
+    content, words = YAML_MISTAKES[kind]
+    path = work / "mine" / "model" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused(dltrain, work, ["--config-dir", "mine", "model=mine"], CONFIG, words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [1\n", ["is no YAML", "line 2"]),
+        (b"- 1\n", ["holds no settings"]),
+        (b"seed: 0\n", ["10 mistakes", "model: no value"]),
+        ("# 설정\n".encode("cp949"), ["UTF-8"]),
+    ],
+)
+def test_a_mistake_in_the_file_of_config_is_told(content, words, dltrain, work):
+    (work / "mine.yaml").write_bytes(content)
+    refused(dltrain, work, ["--config", "mine.yaml"], CONFIG, words)
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"], ["--cfg", "job"]])
+def test_a_config_folder_that_is_missing_is_told(flags, dltrain, work, monkeypatch):
+    words = ["the config folder", "nope does not exist", "--config-dir or DLTRAIN_CONFIG_PATH"]
+    refused(dltrain, work, ["--config-dir", "nope", *flags], MACHINE, words)
+    monkeypatch.setenv("DLTRAIN_CONFIG_PATH", "nope")
+    refused(dltrain, work, flags, MACHINE, words)
+
+
+def test_imports_that_fail_are_told_with_their_place(dltrain, work):
+    (work / "cli_needs_more.py").write_text("import not_installed_anywhere\n")
+    (work / "cli_raises.py").write_text("\n1 / 0\n")
+    (work / "cli_no_python.py").write_text("def f(:\n")
+    words = [
+        "module 'cli_needs_more' needs 'not_installed_anywhere', which is not installed",
+        "module 'cli_raises' failed: ZeroDivisionError",
+        "cli_raises.py:2)",
+        "module 'cli_no_python' failed: invalid syntax",
+        "cli_no_python.py:1)",
+        "no module 'cli_missing' in",
+    ]
+    names = "cli_needs_more,cli_raises,cli_no_python,cli_missing"
+    before = {path.name for path in work.iterdir()}
+    answer = dltrain(f"imports=[{names}]")
+    assert answer.code == CONFIG
+    for word in words:
+        assert word in answer.err
+    assert {path.name for path in work.iterdir()} - {"__pycache__"} == before
+
+
+def test_data_that_cannot_be_read_is_told(dltrain, work):
+    korean = ["data=korean_text", "model=lstm"]
+    (work / "한글 (1).txt").write_text("그의 말이 법이다\n")
+    words = ["data.path=한글 (2).txt: there is no such file in", "Did you mean '한글 (1).txt'?"]
+    refused(dltrain, work, [*korean, "data.path=한글 (2).txt"], DATA, words)
+    refused(dltrain, work, [*korean, f"data.path={work}"], DATA, ["this is a folder; give a text file"])
+    (work / "empty.txt").touch()
+    refused(dltrain, work, [*korean, "data.path=empty.txt"], DATA, ["data.path=empty.txt: the file is empty"])
+    (work / "cp949.txt").write_bytes("그의 말이 법이다\n".encode("cp949"))
+    words = ["data.path=cp949.txt: byte 0 (line 1) is not UTF-8", "data.encoding"]
+    refused(dltrain, work, [*korean, "data.path=cp949.txt", "data.encoding=utf-8"], DATA, words)
+
+
+def test_a_korean_name_with_spaces_and_parentheses_needs_no_quotes(dltrain, work):
+    name = "말 모음 (최종, 2판).txt"
+    (work / name).write_bytes("그의 말이 법이다\n가는 말이 곱다\n".encode("cp949"))
+    quick = ["model=rnn", "trainer.max_epochs=1", "~callbacks.tensorboard"]
+    answer = dltrain("data=korean_text", f"data.path={name}", *quick)
+    assert answer.code == 0, answer.err
+    assert f"{name} is read as CP949" in answer.err
+    saved = yaml.safe_load((only_run(work) / "config.yaml").read_text(encoding="utf-8"))
+    assert saved["data"]["path"] == name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_gpu_that_is_not_there_is_told(dltrain, work):
+    refused(dltrain, work, ["device=cuda"], MACHINE, ["device=cuda", "device=cpu"])
+
+
+def test_a_folder_that_cannot_be_written_is_told(dltrain, work, monkeypatch):
+    locked = work / "locked"
+    locked.mkdir()
+    if os.geteuid() == 0:  # root may write whatever the permissions say
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", locked], capture_output=True, check=False
+        )
+        if mounted.returncode:
+            pytest.skip("as root, this needs the right to mount")
+    else:
+        locked.chmod(0o500)
+    try:
+        monkeypatch.chdir(locked)
+        words = ["no run folder can be made at", str(locked), "run_dir="]
+        refused(dltrain, locked, QUICK, MACHINE, words)
+        answer = dltrain("doctor")
+        assert answer.code == MACHINE
+        assert re.search(r"BAD folder .* cannot be written", answer.out)
+        monkeypatch.chdir(work)
+    finally:
+        if os.geteuid() == 0:
+            subprocess.run(["umount", locked], check=True)
+        else:
+            locked.chmod(0o700)
+
+
+# --- mistakes about runs ----------------------------------------------------------------------------------
+
+
+def test_a_run_folder_in_use_is_told(dltrain, work):
+    assert dltrain(*QUICK, "run_dir=mine").code == 0
+    words = ["run_dir=mine holds a run already", "dltrain resume mine"]
+    refused(dltrain, work, [*QUICK, "run_dir=mine"], MACHINE, words)
+    (work / "file").touch()
+    refused(dltrain, work, [*QUICK, "run_dir=file"], MACHINE, ["file is a file"])
+    with RunFolder(work / "mine").locked():
+        words = ["mine is being trained by another process", str(os.getpid())]
+        refused(dltrain, work, ["resume", "mine", "trainer.max_epochs=2"], MACHINE, words)
+
+
+def test_a_loss_that_diverges_ends_with_6(dltrain, work):
+    answer = dltrain("data=iris", "model=linear", "optimizer=sgd", "optimizer.lr=1e38", "~callbacks.tensorboard")
+    assert answer.code == DIVERGED
+    assert re.search(r"error: .*(NaN|infinite)", answer.err)
+    assert "optimizer.lr" in answer.err
+    result = json.loads((only_run(work) / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert result["error"] in answer.err
+
+
+# --- what is right ----------------------------------------------------------------------------------------
+
+
+def test_help_names_every_verb_group_and_option(dltrain):
+    for flag in ("--help", "-h", "help"):
+        answer = dltrain(flag)
+        assert answer.code == 0
+    for verb in cli.VERBS:
+        assert f"\n  {verb} " in answer.out
+    for group in config_files.GROUPS:
+        (line,) = re.findall(rf"^  {group} +(.*)$", answer.out, re.MULTILINE)
+        assert line.split(", ") == list(config_files.options(group))
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_help(verb, dltrain):
+    answer = dltrain(verb, "--help")
+    assert answer.code == 0
+    assert answer.out.startswith(f"usage: dltrain {verb}")
+    assert len(answer.out.splitlines()) > 4
+
+
+def test_the_version(dltrain):
+    assert re.fullmatch(r"dltrain \d+\.\d+\.\d+\S*\n", dltrain("--version").out)
+    assert dltrain("-V").code == 0
+
+
+def test_a_training_writes_into_runs_alone(dltrain, work):
+    answer = dltrain(*QUICK[:-1])  # with TensorBoard
+    assert answer.code == 0
+    run = only_run(work).relative_to(work)
+    assert [path.name for path in work.iterdir()] == ["runs"]
+    assert f"run {run}\n" in answer.out
+    for line in ("dltrain evaluate last", "dltrain board last", "dltrain resume last trainer.max_epochs=2"):
+        assert line in answer.out
+    expected = "checkpoints config.yaml environment.json metrics.jsonl overrides.yaml result.json tensorboard train.log"
+    assert set(expected.split()) <= {path.name for path in run.iterdir()}
+    log = (run / "train.log").read_text(encoding="utf-8")
+    assert "3 classes" in log and "epoch 1/1" in log
+
+
+def test_the_next_steps_name_a_run_that_is_elsewhere_and_only_what_works(dltrain, work):
+    answer = dltrain(*QUICK, "callbacks=none", "run_dir=mine")
+    assert answer.code == CONFIG  # no callbacks, so none that ~callbacks.tensorboard could drop
+    answer = dltrain(*QUICK[:-1], "callbacks=none", "run_dir=mine")
+    assert answer.code == 0
+    assert "dltrain resume mine trainer.max_epochs=2" in answer.out
+    assert "evaluate" not in answer.out.partition("next:")[2] and "board" not in answer.out
+
+
+def rows(run: Path):
+    """Returns the figures of a run without its times."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in lines]
+
+
+def test_the_saved_config_gives_the_run_again(dltrain, work):
+    first = ["data=iris", "model.hidden=[5]", "model.dropout=0.3", "optimizer=sgd", "seed=7", "trainer.max_epochs=3"]
+    assert dltrain(*first, "~callbacks.tensorboard", "run_dir=first").code == 0
+    assert dltrain("--config", "first/config.yaml").code == 0
+    again = only_run(work)
+    assert rows(again) == rows(work / "first")
+    assert dltrain("--config", "first/config.yaml", "seed=8", "run_dir=other").code == 0
+    assert rows(work / "other") != rows(work / "first")
+    assert len(rows(work / "other")) == 3
+
+
+def test_cfg_prints_the_config_and_trains_nothing(dltrain, work):
+    mine = work / "mine" / "model" / "tiny.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("name: linear\nbias: false\ninit: zeros\n")
+    answer = dltrain("trainer.max_epochs=3", "--config-dir", "mine", "--cfg", "job", "model=tiny")
+    assert answer.code == 0, answer.err
+    printed = yaml.safe_load(answer.out)
+    assert printed["trainer"]["max_epochs"] == 3
+    assert printed["model"] == {"name": "linear", "bias": False, "init": "zeros"}
+    assert [path.name for path in work.iterdir()] == ["mine"]
+
+
+# --- multiruns --------------------------------------------------------------------------------------------
+
+
+def test_a_multirun_trains_every_combination(dltrain, work):
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2", "optimizer=adam,sgd")
+    assert answer.code == 0, answer.err
+    assert [path.name for path in work.iterdir()] == ["runs"]
+    trials = sorted(work.glob("runs/sweeps/*/trials/*"))
+    assert [trial.name for trial in trials] == ["0", "1", "2", "3"]
+    seen = set()
+    for trial in trials:
+        saved = yaml.safe_load((trial / "config.yaml").read_text())
+        seen.add((saved["optimizer"]["name"], saved["optimizer"]["lr"]))
+        assert json.loads((trial / "result.json").read_text())["status"] == "done"
+        assert "epoch 1/1" in (trial / "train.log").read_text()
+        assert f"optimizer={saved['optimizer']['name']}" in yaml.safe_load((trial / "overrides.yaml").read_text())
+    assert seen == {("adam", 0.1), ("adam", 0.2), ("sgd", 0.1), ("sgd", 0.2)}
+    assert answer.err.count("epoch 1/1") == 4  # the log lines of each, as in a single run
+    assert answer.out.count("\nrun runs/sweeps/") == 4
+    assert dltrain("evaluate", "trials/2").code == 0
+
+
+def test_a_failing_combination_does_not_end_the_others(dltrain, work):
+    quick = ["trainer.max_epochs=1", "~callbacks.tensorboard"]
+    answer = dltrain("-m", "data=korean_text,iris", "model=linear,rnn", *quick)
+    assert answer.code == FAILED_TRIALS
+    assert "error: 1 of the runs failed:" in answer.err
+    assert re.search(r"\n  data=korean_text model=linear .*: model.name = 'linear'", answer.err)
+    done = sorted(path.parent.name for path in work.glob("runs/sweeps/*/trials/*/result.json"))
+    assert done == ["1", "2", "3"]
+
+
+def test_a_mistake_in_a_users_module_fails_its_combination_alone(work, capsys):
+    (work / "cli_my_models.py").write_text(
+        textwrap.dedent("""
+            from dataclasses import dataclass
+            from torch import nn
+            from dltrain import registry
+            from dltrain.config import setting
+
+            @dataclass(frozen=True)
+            class MineSettings:
+                name: str = setting("Name of the model.")
+                width: int = setting("Width.", min=0)
+
+            @registry.register("model", "mine", MineSettings)
+            def mine(settings, *, task):
+                return nn.Linear(4 // settings.width, task.output_size)
+        """)
+    )
+    path = work / "mine" / "model" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# Mine\nname: mine\nwidth: 1\n")
+    quick = ["data=iris", "trainer.max_epochs=1", "~callbacks.tensorboard"]
+    words = ["--config-dir", "mine", "model=mine", "imports=[cli_my_models]", "model.width=0,1", *quick]
+    assert cli.run(["-m", *words]) == FAILED_TRIALS
+    shown = capsys.readouterr().err
+    assert "1 of the runs failed" in shown and "ZeroDivisionError" in shown
+    assert len([*work.glob("runs/sweeps/*/trials/*/result.json")]) == 1
+
+
+# --- processes, pipes and terminals -----------------------------------------------------------------------
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(work):
+    long = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=1000000", "callbacks.progress.plain_seconds=0.2"]
+    with start(*long, "~callbacks.tensorboard", cwd=work) as process:
+        assert process.stderr is not None
+        shown = ""
+        while " steps/s" not in shown:  # in mid-training
+            line = process.stderr.readline()
+            assert line, shown
+            shown += line
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    shown += err
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in shown and "\x1b" not in shown
+    run = only_run(work)
+    assert shown.splitlines()[-1].endswith(f"Go on with: dltrain resume {run.relative_to(work)}")
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "interrupted"
+    steps = result["steps"]
+    assert steps > 0 and steps == rows(run)[-1]["step"]
+    assert cli.run(["resume", str(run), f"trainer.max_epochs={result['epochs'] + 1}"]) == 0
+    assert rows(run)[-1]["step"] == steps + 3
+
+
+def test_a_reader_that_goes_away_is_no_mistake(work):
+    command = f"{DLTRAIN[0]} -m dltrain list | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=work,
+        env={**environment(), "PYTHONUNBUFFERED": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("data: ")
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def test_a_terminal_gets_a_live_line_that_never_mixes_with_the_log(work):
+    words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=800", "callbacks.progress.terminal_seconds=0.3"]
+    screen = at_terminal(*words, "~callbacks.tensorboard", cwd=work, columns=80)
+    assert screen.code == 0, screen.text
+    # What stands between two erasures is a line by itself.
+    lines = [ESCAPE.sub("", line).strip("\r") for line in re.split(r"\r?\x1b\[2K|\r?\n", screen.text)]
+    live = [line for line in lines if line.startswith("epoch ") and "━" in line]
+    assert len(live) >= 3
+    for line in live:
+        assert re.fullmatch(r"epoch \d+/800  [━╺╸]{24}  .*( left)?", line) and len(line) <= 80, line
+    figures = [line for line in lines if "train/loss" in line]
+    assert len(figures) >= 2
+    for line in figures:
+        assert re.fullmatch(r"epoch \d+/800  step \d+  train/loss \S+  .*  \d+ steps/s", line), line
+    # Eight redraws a second, one more for each line of the log above it, and the last two.
+    times = [when for when, text in screen.pieces if "━" in text]
+    assert len(live) <= 10 * (times[-1] - times[0]) + len(figures) + 2
+    assert figures[-1].startswith("epoch 800/800  step 2400")
+    after = screen.text.rpartition("800/800  step 2400")[2]
+    assert "┃" in after and "accuracy" in after and "next:" in after
+    assert "\x1b[?25h" in screen.text  # the cursor is shown again
+
+
+def test_without_a_terminal_there_are_plain_lines(dltrain):
+    answer = dltrain("data=iris", "model.hidden=[4]", "trainer.max_epochs=3", "callbacks.progress.plain_seconds=0")
+    lines = [line for line in answer.err.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines][:3] == ["1/3", "2/3", "3/3"]
+    assert "\r" not in answer.err
