@@ -162,13 +162,14 @@ def quote(override: str) -> str:
     Values that are in quotes or brackets already, and those that parse, stay as they are.
     """
     key, equals, value = override.partition("=")
-    if not equals or not value or value[0] in "'\"[{(":
+    if not equals or not value or value[0] in "'\"[{":
         return override
     try:
         OverridesParser.create().parse_override(override)
     except HydraException:
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"{key}='{escaped}'"
+        escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # a backslash is an escape before a quote alone
+        trailing = len(escaped) - len(escaped.rstrip("\\"))
+        return f"{key}='{escaped}{trailing * chr(92)}'"
     return override
 
 
@@ -237,11 +238,8 @@ def _options_with(key: str) -> list[str]:
     """Returns the options of the key's group that have it, as ``optimizer=sgd`` has ``optimizer.momentum``."""
     group, found = key.partition(".")[0], []
     for name, path in config_files.options(group).items():
-        with contextlib.suppress(
-            YAMLError, UnicodeDecodeError, AttributeError
-        ):  # a file that is broken, but not asked for
-            if key in config_files.flatten(config_files.values(path)):
-                found.append(f"{group}={name}")
+        if key in config_files.flatten(config_files.values_if_readable(path)):
+            found.append(f"{group}={name}")
     return found
 
 

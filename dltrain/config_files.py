@@ -74,6 +74,16 @@ def values(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def values_if_readable(path: Path) -> dict[str, Any]:
+    """Returns the values of a YAML file, or none where it is broken, which is told when the file is chosen."""
+    import yaml
+
+    try:
+        return values(path)
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        return {}
+
+
 def flatten(value: Any, key: str = "") -> dict[str, Any]:
     """Returns a nested mapping as dotted keys and leaf values."""
     if not isinstance(value, dict) or not value:

@@ -5,6 +5,7 @@ Everything but a verb's own answer goes to standard error, so that a pipe gets t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -55,6 +56,18 @@ class ConsoleHandler(logging.Handler):
             print(text, file=sys.stderr, flush=True)
 
 
+class LogFile(logging.FileHandler):
+    """A log file that a full disk does not stop: its lines are on the console too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def log_to(path: Path | None) -> logging.Handler | None:
     """Sends dltrain's log lines, and Python's warnings, to the console and (with times) to a file.
 
@@ -67,7 +80,7 @@ def log_to(path: Path | None) -> logging.Handler | None:
         log.addHandler(ConsoleHandler())
     if path is None:
         return None
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     warnings.showwarning = _log_warning

@@ -13,7 +13,7 @@ from dltrain.data import InputSpec
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that has no layers inside.
+    """A layer that has no layers inside, or one that has parameters of its own besides.
 
     Attributes:
         output: shape without the batch; None where the layer was never called.
@@ -33,7 +33,11 @@ def layers(model: nn.Module, spec: InputSpec) -> list[Layer]:
         spec: of one sample; two of zeros are sent through the model, in evaluation mode.
     """
     shapes: dict[nn.Module, tuple[int, ...] | None] = {}
-    leaves = {module: name for name, module in model.named_modules() if not list(module.children())}
+    leaves = {
+        module: name or "(model)"
+        for name, module in model.named_modules()
+        if not list(module.children()) or list(module.parameters(recurse=False))
+    }
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         first = output[0] if isinstance(output, (tuple, list)) else output

@@ -44,9 +44,7 @@ def tensors(draw) -> torch.Tensor:
 
 
 TEXTS = st.one_of(st.text(max_size=8), st.sampled_from(["가는 말이", "$tensor", "$keys", "a/b", "a", "", "1"]))
-PLAIN = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.just(-0.0), st.integers(2**60, 2**70)
-)
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.just(-0.0), st.integers(2**60, 2**70))
 KEYS = st.one_of(TEXTS, st.integers(-3, 10))
 STATES = st.dictionaries(
     KEYS,

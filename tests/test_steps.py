@@ -28,9 +28,7 @@ def build(settings_of):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
         chosen = optimizers.build(settings_of("optimizer", optimizer, **changes), model.parameters())
-        return steps.build(
-            model, LOSS, chosen, clip_norm=clip_norm, accumulate=accumulate, autocast=autocast
-        )
+        return steps.build(model, LOSS, chosen, clip_norm=clip_norm, accumulate=accumulate, autocast=autocast)
 
     return built
 

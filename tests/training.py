@@ -29,9 +29,7 @@ _GROUPS = {
 }
 
 
-def configure(
-    folder: Path, *overrides: str, callbacks: tuple[str, ...] = ()
-) -> tuple[Config, dict[str, Any]]:
+def configure(folder: Path, *overrides: str, callbacks: tuple[str, ...] = ()) -> tuple[Config, dict[str, Any]]:
     """Returns a checked config and its plain values: what the command line would give, with these callbacks.
 
     Args:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,7 @@ class TensorBoard(Callback):
     """Writes to ``tensorboard/`` in the run folder.
 
     Gradients are cleared after each update, so those of the histograms are computed again, from the first batch
-    of the epoch to come.
+    of the epoch to come. A log folder that cannot be written is said once and does not end the training.
     """
 
     settings: TensorBoardSettings
@@ -45,13 +47,25 @@ class TensorBoard(Callback):
         self._writer: SummaryWriter | None = None
         self._last_flush = 0.0
 
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            log.warning("TensorBoard gets no more figures: %s. The training goes on without", error)
+
     def on_fit_start(self, trainer: Trainer) -> None:
+        with self._surviving():
+            self._open(trainer)
+
+    def _open(self, trainer: Trainer) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         resumed = trainer.state.step > 0
         self._writer = SummaryWriter(
             str(self.context.folder.tensorboard),
-            purge_step=trainer.state.step + 1 if resumed else None,  # a killed run may have written beyond
+            purge_step=_first_step_to_come(trainer) if resumed else None,  # a killed run may have written beyond
             flush_secs=2**31,  # flushed below, not by a clock of its own
         )
         self._last_flush = time.monotonic()
@@ -64,19 +78,22 @@ class TensorBoard(Callback):
             self._write_graph(trainer, self._writer)
 
     def on_validation_end(self, trainer: Trainer) -> None:
-        assert self._writer is not None
-        for name, value in trainer.row.items():
-            if "/" in name or name == "lr":
-                self._writer.add_scalar(name, value, trainer.row["step"])
-        now = time.monotonic()
-        if now - self._last_flush >= self.settings.flush_seconds:
-            self._last_flush = now
-            self._writer.flush()
+        if self._writer is None:
+            return
+        with self._surviving():
+            for name, value in trainer.row.items():
+                if "/" in name or name == "lr":
+                    self._writer.add_scalar(name, value, trainer.row["step"])
+            now = time.monotonic()
+            if now - self._last_flush >= self.settings.flush_seconds:
+                self._last_flush = now
+                self._writer.flush()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         every = self.settings.histograms_every_epochs
-        if every is not None and trainer.state.epoch % every == 0:
-            self._write_histograms(trainer)
+        if self._writer is not None and every is not None and trainer.state.epoch % every == 0:
+            with self._surviving():
+                self._write_histograms(trainer, self._writer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self._close()
@@ -86,7 +103,8 @@ class TensorBoard(Callback):
 
     def _close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with self._surviving():
+                self._writer.close()
             self._writer = None
 
     def _write_graph(self, trainer: Trainer, writer: SummaryWriter) -> None:
@@ -104,20 +122,28 @@ class TensorBoard(Callback):
         finally:
             trainer.model.train(was_training)
 
-    def _write_histograms(self, trainer: Trainer) -> None:
-        assert self._writer is not None
+    def _write_histograms(self, trainer: Trainer, writer: SummaryWriter) -> None:
         step, model = trainer.step, trainer.model
         batch = next(trainer.train.batches(trainer.state.epoch))
-        states = torch.get_rng_state()  # dropout of this extra pass must not change the training
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
-        step.forward(batch)[0].backward()
+        cuda = [batch.inputs.device] if batch.inputs.is_cuda else []
+        with torch.random.fork_rng(cuda):  # dropout of this extra pass must not change the training
+            step.forward(batch)[0].backward()
         for name, parameter in model.named_parameters():
-            self._writer.add_histogram(f"weights/{name}", parameter.detach(), trainer.state.step)
+            writer.add_histogram(f"weights/{name}", parameter.detach(), trainer.state.step)
             if parameter.grad is not None:
-                self._writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.state.step)
+                writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.state.step)
         step.clear_gradients()
-        torch.set_rng_state(states)
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+def _first_step_to_come(trainer: Trainer) -> int:
+    """Returns the first step of which a resumed run writes figures again.
+
+    A row that was due only because the training ended there stands at the very step where it goes on.
+    """
+    step = trainer.state.step
+    return step + 1 if trainer.row.get("step") == step else step

@@ -103,7 +103,7 @@ def _settings(word: str, explain: bool = False) -> Iterator[str]:
         return
     keys: dict[str, None] = {}
     for path in config_files.options(group).values():
-        for key in config_files.flatten(config_files.values(path)):
+        for key in config_files.flatten(config_files.values_if_readable(path)):
             if key.startswith(f"{group}.") and not key.endswith(".name"):
                 keys[key if explain else f"{key}="] = None
     yield from keys

@@ -87,7 +87,7 @@ def _in_other_options(group: str, key: str) -> Iterator[_Found]:
     from dltrain import config as schema
 
     for option, path in config_files.options(group).items():
-        values = config_files.values(path)
+        values = config_files.values_if_readable(path)
         if key not in config_files.flatten(values):
             continue
         fields = dict(schema.known_keys(values))

@@ -1,0 +1,89 @@
+"""How RUN names a run, and what the verbs say of runs that are damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from dltrain import run_folder
+from dltrain.commands import runs as verbs
+
+CONFIG, CHECKPOINT = 2, 4
+
+
+def test_a_run_is_found_by_folder_part_of_its_name_and_last(runs):
+    iris, korean = runs
+    assert verbs.find("last").path == korean
+    assert verbs.find(str(iris)).path == iris
+    assert verbs.find(f"{iris}/").path == iris
+    assert verbs.find(str(iris.absolute())).path == iris.absolute()
+    assert verbs.find("iris").path == iris
+    assert verbs.find(korean.name[-4:]).path == korean
+    os.utime(iris / "run.lock")
+    assert verbs.find("last").path == iris
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mlp", ["'mlp' fits 2 runs; say more of the name:", "-iris-mlp-", "-again"]),
+        ("resnet", ["no run is named 'resnet'."]),
+        ("iris-rnn", ["no run is named 'iris-rnn'."]),
+        ("runs", ["runs is no run folder: it has no config.yaml"]),
+    ],
+)
+@pytest.mark.parametrize("verb", ["evaluate", "resume", "board"])
+def test_a_name_that_fits_no_run_or_several_is_told(verb, name, words, runs, dltrain):
+    shutil.copytree(runs[0], f"{runs[0]}-again")
+    answer = dltrain(verb, name)
+    assert answer.code == CONFIG
+    for word in words:
+        assert word in answer.err
+
+
+def test_a_damaged_checkpoint_is_told(runs, dltrain):
+    for path in (runs[1] / "checkpoints").glob("*.safetensors"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    for words in (["evaluate", "last"], ["generate", "last", "그의"], ["resume", "last", "trainer.max_epochs=70"]):
+        answer = dltrain(*words)
+        assert answer.code == CHECKPOINT, words
+        assert "is damaged" in answer.err and ".safetensors" in answer.err
+    assert answer.out == ""
+
+
+def test_a_missing_checkpoint_is_told(runs, dltrain):
+    answer = dltrain("evaluate", "last", "--checkpoint", "step-1")
+    assert answer.code == CHECKPOINT
+    assert "has no checkpoint 'step-1'. There is: best-step-" in answer.err
+    shutil.rmtree(runs[1] / "checkpoints")
+    answer = dltrain("evaluate", "last")
+    assert answer.code == CHECKPOINT
+    assert f"has no checkpoint yet. Go on with it: dltrain resume {runs[1]}" in answer.err
+
+
+@pytest.mark.parametrize("content", ["model: [\n", "- 1\n", ""])
+def test_a_damaged_config_is_told(content, runs, dltrain):
+    (runs[1] / "config.yaml").write_text(content)
+    answer = dltrain("evaluate", str(runs[1]))
+    assert answer.code == CHECKPOINT
+    assert str(runs[1] / "config.yaml") in answer.err
+
+
+def test_a_damaged_task_is_told(runs, dltrain):
+    (runs[1] / "task.json").write_text("{")
+    answer = dltrain("generate", "last", "그의")
+    assert answer.code == CHECKPOINT
+    assert "task.json cannot be read" in answer.err
+
+
+def test_trials_of_a_sweep_are_runs_too(runs, work):
+    trial = work / "runs" / "sweeps" / "2026-01-01_00-00-00-grid-abcd" / "trials" / "0"
+    shutil.copytree(runs[0], trial)
+    os.utime(trial / "run.lock")
+    assert verbs.find("last").path.name == "0"
+    assert verbs.find("grid-abcd").path.name == "0"
+    assert len(run_folder.all_runs()) == 3
