@@ -166,6 +166,9 @@ def _check_together(config: Config, problems: list[str]) -> None:
     """Checks what concerns several settings at once."""
     if config.trainer.max_epochs is None and config.trainer.max_steps is None:
         problems.append("trainer.max_epochs and trainer.max_steps are both null: give one, or training never ends")
+    keepers = [key for key, callback in config.callbacks.items() if callback.name == "checkpoint"]
+    if len(keepers) > 1:
+        problems.append(f"callbacks.{keepers[1]}: a run has one checkpoint callback, and callbacks.{keepers[0]} is one")
 
 
 def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import itertools
 import json
@@ -24,13 +23,14 @@ from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
 from dltrain.data import Data
 from dltrain.data.batching import ResidentSplit
-from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted, MachineError, OutOfMemoryError
+from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted
+from dltrain.guards import disk_errors, memory_errors
 from dltrain.history import History
 from dltrain.losses import Loss
 from dltrain.metrics import check_monitor
-from dltrain.run_folder import RunFolder, free_megabytes, sweep_temporary_files, write_file, write_json
+from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
-from dltrain.trainer import Trainer, load_weights
+from dltrain.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,7 @@ def _fit(
 ) -> Outcome:
     """Trains in a folder that this process holds, and writes its result."""
     trainer = build_trainer(parts, step, folder, container)
+    write_json(folder.result, {"status": "running"})  # what stood there is no longer true
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder)
     started = time.perf_counter()
@@ -237,7 +238,7 @@ def _fit(
         signals.attend(trainer)
         with memory_errors(parts.config), disk_errors(folder):
             trainer.fit()
-        status["status"] = "done" if trainer.interrupted_by is None else "interrupted"
+        status["status"] = "done" if trainer.completed else "interrupted"
     except DltrainError as error:
         status["error"] = str(error)
         raise
@@ -250,7 +251,7 @@ def _fit(
         with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
             write_json(folder.result, result)
         console.stop_logging(handler)
-    if trainer.interrupted_by is not None:
+    if not trainer.completed and trainer.interrupted_by is not None:
         saves = any(settings.name == "checkpoint" for settings in parts.config.callbacks.values())
         saved = "its state is saved" if saves else "without a checkpoint callback its state is not saved"
         raise Interrupted(
@@ -292,43 +293,6 @@ def _result(trainer: Trainer, seconds: float) -> dict[str, Any]:
     return result
 
 
-@contextlib.contextmanager
-def memory_errors(config: Config) -> Iterator[None]:
-    """
-    Raises:
-        OutOfMemoryError: instead of what PyTorch or Python raise when memory runs out.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        on_cpu = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-        if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
-            raise
-        size = config.trainer.batch_size
-        raise OutOfMemoryError(
-            f"out of memory with trainer.batch_size={size}: {str(error).splitlines()[0] if str(error) else ''} "
-            f"Lower it, and keep the result with trainer.accumulate: trainer.batch_size={max(1, size // 2)} "
-            f"trainer.accumulate={2 * config.trainer.accumulate}"
-        ) from error
-
-
-@contextlib.contextmanager
-def disk_errors(folder: RunFolder) -> Iterator[None]:
-    """
-    Raises:
-        MachineError: instead of the system's error, where the disk is full; checkpoints stay as they are.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise MachineError(
-            f"{folder.path}: the disk is full: {free_megabytes(folder.path):.1f} MB are free. Make room, then go on "
-            f"with: dltrain resume {folder.path}"
-        ) from error
-
-
 # --- files ------------------------------------------------------------------------------------------------
 
 
@@ -349,32 +313,3 @@ def fingerprint(data: Data) -> str:
             digest.update(str(tuple(tensor.shape)).encode())
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def load_trained(folder: RunFolder, config: Config, checkpoint: str) -> Parts:
-    """Builds a run's parts with the weights of one of its checkpoints.
-
-    Args:
-        checkpoint: "best", "last", or the name of a checkpoint; where there is no best one, the last is taken.
-
-    Raises:
-        CheckpointError: there is none, or it is of another model.
-    """
-    state = load_state(folder, checkpoint)
-    parts = build(config)
-    load_weights(parts.model, state["model"])
-    return parts
-
-
-def load_state(folder: RunFolder, checkpoint: str) -> dict[str, Any]:
-    """Verifies and reads a checkpoint of a run by its name or pointer."""
-    store = CheckpointStore(folder.checkpoints)
-    name = checkpoint
-    if checkpoint in ("best", "last"):
-        pointed = store.pointed(checkpoint) or store.pointed("last")
-        if pointed is None:
-            raise CheckpointError(f"{folder.path} has no checkpoint yet. Go on with it: dltrain resume {folder.path}")
-        name = pointed
-    elif checkpoint not in store.names():
-        raise CheckpointError(f"{folder.path} has no checkpoint '{checkpoint}'. There is: {', '.join(store.names())}")
-    return store.load(name)

@@ -55,6 +55,7 @@ class Trainer:
         row: the last row of figures; {} before the first.
         loss: the last batch's loss, on the device.
         stop_reason: why the training is to stop, or None.
+        completed: whether it ended by itself, by a limit or a callback, and not by a signal or an error.
         test_figures: the final model's figures on the test split, by name; {} before the end or without a split.
     """
 
@@ -84,6 +85,7 @@ class Trainer:
         self.loss: torch.Tensor | None = None
         self.stop_reason: str | None = None
         self.interrupted_by: int | None = None
+        self.completed = False
         self.test_figures: dict[str, float] = {}
         self.final_weights = "last"
         self._row_started = time.perf_counter()
@@ -153,6 +155,7 @@ class Trainer:
             self._fire("on_checkpoint")
             self._fire("on_fit_end")
             return
+        self.completed = True  # a signal from here on finds nothing more to train
         self.stop_reason = self.stop_reason or self._at_limit()
         self._fire("on_checkpoint")
         if self.row.get("step") != self.state.step:

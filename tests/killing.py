@@ -27,7 +27,7 @@ EVERY_STEP = [
 ]
 
 
-def _train(folder: str, overrides: list[str]) -> None:
+def _train(folder: str, overrides: list[str], resume_with: list[str]) -> None:
     """Starts the run, or goes on with it where it has begun, as 'dltrain' and 'dltrain resume' do."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.chdir(Path(folder).parent)
@@ -35,17 +35,25 @@ def _train(folder: str, overrides: list[str]) -> None:
     from dltrain import cli
 
     begun = (Path(folder) / "config.yaml").exists()
-    code = cli.run(["resume", folder]) if begun else cli.run([*overrides, f"run_dir={folder}"])
+    code = cli.run(["resume", folder, *resume_with]) if begun else cli.run([*overrides, f"run_dir={folder}"])
     os._exit(code)
 
 
-def train(folder: Path, overrides: list[str], *, kill_after: float | None = None, number: int = signal.SIGKILL) -> int:
+def train(
+    folder: Path,
+    overrides: list[str],
+    *,
+    resume_with: tuple[str, ...] | list[str] = (),
+    kill_after: float | None = None,
+    number: int = signal.SIGKILL,
+) -> int:
     """Trains in ``folder`` until the end, or until the signal; returns the exit code, negative for a signal.
 
     Args:
+        resume_with: overrides for a run that has begun.
         kill_after: seconds from when the process holds the folder, which is when its training begins.
     """
-    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides))
+    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides, list(resume_with)))
     process.start()
     if kill_after is not None:
         while process.is_alive() and not RunFolder(folder).is_running():

@@ -146,7 +146,7 @@ def test_a_broken_file_that_is_not_chosen_is_in_nobodys_way(tmp_path):
 KEYS = list(config_files.flatten(compose.compose([]).container))
 
 
-@hypothesis_settings(max_examples=5, phases=[Phase.generate])
+@hypothesis_settings(max_examples=3, phases=[Phase.generate])
 @given(key=st.sampled_from(KEYS), place=st.integers(0, 30), letter=st.sampled_from("qxz"))
 def test_a_slip_in_any_key_is_answered_with_a_key_that_is_there(key, place, letter):
     place = min(place, len(key))
@@ -184,8 +184,8 @@ def test_mistakes_in_overrides_of_a_saved_config():
 
 
 def test_every_value_of_a_multirun_is_looked_at():
-    compose.check_each(["model=mlp,linear", "optimizer.lr=0.1,0.2", "seed=range(0,3)"])
-    assert problems(compose.check_each, ["optimizer.lr=0.1,0.2,-1"]) == ["optimizer.lr = -1: must be a number above 0."]
+    compose.check_each(["model=mlp,linear", "seed=range(0,2)"])
+    assert problems(compose.check_each, ["optimizer.lr=0.1,-1"]) == ["optimizer.lr = -1: must be a number above 0."]
     assert problems(compose.check_each, ["model=mlp,lsmt"]) == ["no model named 'lsmt'. Did you mean 'lstm'?"]
 
 

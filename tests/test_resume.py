@@ -114,3 +114,15 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(number: int, tmp_pa
     assert train(tmp_path / "stopped", overrides) == 0
     whole, stopped = what_counts(tmp_path / "whole"), what_counts(tmp_path / "stopped")
     assert_same(whole, stopped)
+
+
+def test_a_finished_run_that_is_extended_and_killed_goes_on_to_its_new_end(tmp_path: Path) -> None:
+    overrides = [*EVERY_STEP, *FAMILIES["rnn"]]
+    longer = [*overrides, "trainer.max_epochs=40"]
+    seconds = duration(tmp_path / "whole", longer)
+    assert train(tmp_path / "extended", overrides) == 0
+    code = train(tmp_path / "extended", overrides, resume_with=["trainer.max_epochs=40"], kill_after=0.3 * seconds)
+    assert code == -signal.SIGKILL
+    assert train(tmp_path / "extended", overrides) == 0
+    whole, extended = what_counts(tmp_path / "whole"), what_counts(tmp_path / "extended")
+    assert_same(whole, extended)

@@ -25,7 +25,7 @@ from training import (
     without_times,
 )
 
-from dltrain import console, registry, run
+from dltrain import console, guards, registry, run, trained
 from dltrain.callbacks.base import Callback
 from dltrain.data import Samples
 from dltrain.errors import CheckpointError, ConfigError, Interrupted, MachineError, OutOfMemoryError
@@ -299,7 +299,7 @@ def test_memory_that_runs_out_names_a_smaller_batch(monkeypatch, tmp_path):
 def test_other_errors_of_pytorch_stay_what_they_are(tmp_path):
     with (
         pytest.raises(RuntimeError, match="inconsistent tensor size"),
-        run.memory_errors(configure(tmp_path)[0]),
+        guards.memory_errors(configure(tmp_path)[0]),
     ):
         torch.zeros(2) @ torch.zeros(3)
 
@@ -361,29 +361,29 @@ def test_the_best_and_the_last_weights_can_be_loaded(tmp_path):
     best = outcome.result["best"]
     assert best["step"] < 18  # such a large rate does not end at its best
     for name, step in (("best", best["step"]), ("last", 18), ("step-00000018", 18)):
-        state = run.load_state(outcome.folder, name)
+        state = trained.load_state(outcome.folder, name)
         assert state.get("step", state.get("progress", {}).get("step")) == step
-    parts = run.load_trained(outcome.folder, outcome.parts.config, "best")
+    parts = trained.load_trained(outcome.folder, outcome.parts.config, "best")
     with torch.no_grad():
         split = parts.split("validation")
         loss = parts.loss(parts.model(split.inputs), split.targets)
     assert float(loss) == pytest.approx(best["value"], rel=1e-5)
     with pytest.raises(CheckpointError, match=r"has no checkpoint 'step-1'. There is: best-step-"):
-        run.load_state(outcome.folder, "step-1")
+        trained.load_state(outcome.folder, "step-1")
 
 
 def test_without_best_weights_the_last_are_taken(tmp_path):
     outcome = train(
         tmp_path / "run", "trainer.max_epochs=1", "callbacks.checkpoint.keep_best=0", callbacks=("checkpoint",)
     )
-    assert run.load_state(outcome.folder, "best")["progress"]["epoch"] == 1
+    assert trained.load_state(outcome.folder, "best")["progress"]["epoch"] == 1
     assert outcome.result["test_weights"] == "last" and "best" not in outcome.result
 
 
 def test_a_run_without_checkpoints_says_so(tmp_path):
     outcome = train(tmp_path / "run", "trainer.max_epochs=1")
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
-        run.load_state(outcome.folder, "best")
+        trained.load_state(outcome.folder, "best")
 
 
 # --- what a small run must not pay for --------------------------------------------------------------------

@@ -22,7 +22,9 @@ class EarlyStoppingSettings:
     monitor: str = setting("Metric that must get better, such as val/loss or val/accuracy.")
     patience: int | None = setting("Stop after so many evaluations without a better value; null never stops.", min=1)
     min_change: float = setting("A value counts as better only if it is better by more than this.", min=0)
-    restore_best: bool = setting("Evaluate the best weights at the end, not the last.")
+    restore_best: bool = setting(
+        "Evaluate the best weights at the end, not the last; a checkpoint callback that keeps a best does so by itself."
+    )
 
 
 @registry.register("callbacks", "early_stopping", EarlyStoppingSettings)

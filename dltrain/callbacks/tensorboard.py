@@ -131,9 +131,9 @@ class TensorBoard(Callback):
         with torch.random.fork_rng(cuda):  # dropout of this extra pass must not change the training
             step.forward(batch)[0].backward()
         for name, parameter in model.named_parameters():
-            writer.add_histogram(f"weights/{name}", parameter.detach(), trainer.state.step)
-            if parameter.grad is not None:
-                writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.state.step)
+            for kind, values in (("weights", parameter.detach()), ("gradients", parameter.grad)):
+                if values is not None and values.isfinite().all():  # TensorBoard has no histogram of NaN
+                    writer.add_histogram(f"{kind}/{name}", values, trainer.state.step)
         step.clear_gradients()
         with torch.no_grad():
             for name, buffer in model.named_buffers():

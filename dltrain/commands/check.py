@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dltrain import run as runner
     from dltrain.callbacks.summary import count_parameters, describe_splits, describe_task
     from dltrain.console import number
+    from dltrain.guards import memory_errors
 
     parts = runner.build(config)
     step = runner.build_step(parts)
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in parts.data.notes:
         print(f"        {note}")
     print(f"model   {config.model.name}: {count_parameters(parts.model):,} parameters on {parts.device}")
-    with runner.memory_errors(config):
+    with memory_errors(config):
         for name in parts.data.splits:
             batch = next(parts.split(name, shuffle=name == "train").batches(epoch=0))
             if name == "train":

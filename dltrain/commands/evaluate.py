@@ -34,12 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
     config = runs.load_config(folder)
 
     from dltrain import device
-    from dltrain import run as runner
     from dltrain.errors import ConfigError
     from dltrain.evaluate import evaluate
     from dltrain.metrics import Metrics
+    from dltrain.trained import load_trained
 
-    parts = runner.load_trained(folder, config, arguments.checkpoint)
+    parts = load_trained(folder, config, arguments.checkpoint)
     split = arguments.split or ("test" if parts.data.test is not None else "validation")
     if split not in parts.data.splits:
         raise ConfigError(f"--split {split}: this data has none. There is: {', '.join(parts.data.splits)}")

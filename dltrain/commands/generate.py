@@ -37,13 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     config = runs.load_config(folder)
 
     from dltrain import registry
-    from dltrain import run as runner
     from dltrain.data.tokens import TextCodec
     from dltrain.generate import generate
+    from dltrain.trained import load_state
     from dltrain.trainer import load_weights
 
     codec = TextCodec.from_dict(folder.read_task()["preprocessing"])
-    state = runner.load_state(folder, arguments.checkpoint)
+    state = load_state(folder, arguments.checkpoint)
     model = registry.build("model", config.model, task=task)
     load_weights(model, state["model"])
     print(generate(model, codec, arguments.prompt, arguments.num_tokens, arguments.temperature, arguments.seed))

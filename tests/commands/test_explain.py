@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import Phase, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from dltrain import compose, config, config_files
 from dltrain.commands import explain, train
 
-OPTIONS = [f"{group}={name}" for group in config_files.GROUPS for name in config_files.options(group, [])]
+# Every option of every group in as few configs as there are options of the largest group.
+LISTED = {group: list(config_files.options(group, [])) for group in config_files.GROUPS if group != "experiment"}
+MIXES = [
+    [f"{group}={names[number % len(names)]}" for group, names in LISTED.items()]
+    for number in range(max(map(len, LISTED.values())))
+]
+# An experiment fits the data and the model that it chooses, and no others.
+EXPERIMENTS = [[f"experiment={name}"] for name in config_files.options("experiment", [])]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -71,28 +75,12 @@ def check(overrides) -> None:
             assert holds(Path(origin), key, value), f"{key} = {value!r} is not in {origin}"
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_key_with_every_option_has_a_meaning_and_an_origin(option):
-    check([option])
+@pytest.mark.parametrize("overrides", [[], *MIXES, *EXPERIMENTS, ["optimizer.lr=0.5", "data=gate"]], ids=" ".join)
+def test_every_key_with_every_option_has_a_meaning_and_an_origin(overrides):
+    check(overrides)
 
 
-CHOICES = st.fixed_dictionaries(
-    {},  # an experiment fits the data and the model that it chooses, and no others
-    optional={
-        group: st.sampled_from(sorted(config_files.options(group, [])))
-        for group in config_files.GROUPS
-        if group != "experiment"
-    },
-)
-
-
-@hypothesis_settings(max_examples=6, phases=[Phase.generate])  # shrinking would take minutes
-@given(choices=CHOICES, rate=st.sampled_from([None, 0.5]))
-def test_every_key_of_a_mixed_config_has_a_meaning_and_an_origin(choices, rate):
-    check([f"{group}={name}" for group, name in choices.items()] + ([f"optimizer.lr={rate}"] if rate else []))
-
-
-@pytest.mark.parametrize("group", [group for group in config_files.GROUPS if group != "experiment"])
+@pytest.mark.parametrize("group", LISTED)
 def test_every_key_of_every_option_is_explained_even_where_that_is_not_chosen(group, dltrain):
     values = [config_files.values(path) for path in config_files.options(group, []).values()]
     keys = {key for value in values for key in config_files.flatten(value) if key.startswith(f"{group}.")}

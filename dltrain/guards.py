@@ -1,0 +1,50 @@
+"""Errors of the machine that PyTorch and Python raise in many shapes, as the one that says how to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+import torch
+
+from dltrain.config import Config
+from dltrain.errors import MachineError, OutOfMemoryError
+from dltrain.run_folder import RunFolder, free_megabytes
+
+
+@contextlib.contextmanager
+def memory_errors(config: Config) -> Iterator[None]:
+    """
+    Raises:
+        OutOfMemoryError: instead of what PyTorch or Python raise when memory runs out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        on_cpu = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+        if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        size = config.trainer.batch_size
+        raise OutOfMemoryError(
+            f"out of memory with trainer.batch_size={size}: {str(error).splitlines()[0] if str(error) else ''} "
+            f"Lower it, and keep the result with trainer.accumulate: trainer.batch_size={max(1, size // 2)} "
+            f"trainer.accumulate={2 * config.trainer.accumulate}"
+        ) from error
+
+
+@contextlib.contextmanager
+def disk_errors(folder: RunFolder) -> Iterator[None]:
+    """
+    Raises:
+        MachineError: instead of the system's error, where the disk is full; checkpoints stay as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise MachineError(
+            f"{folder.path}: the disk is full: {free_megabytes(folder.path):.1f} MB are free. Make room, then go on "
+            f"with: dltrain resume {folder.path}"
+        ) from error
