@@ -17,6 +17,17 @@ hypothesis_settings.register_profile("dltrain", derandomize=True, deadline=None,
 hypothesis_settings.load_profile("dltrain")
 
 
+@pytest.fixture(autouse=True)
+def _components_of_a_test_go_with_it():
+    """Takes back what a test registers, so that no other test finds it."""
+    for kind in registry.BUILT_IN:
+        registry.names(kind)
+    before = dict(registry._entries)
+    yield
+    registry._entries.clear()
+    registry._entries.update(before)
+
+
 @pytest.fixture(scope="session")
 def settings_of():
     """Returns a function that gives a component's settings as its YAML file has them, with changes."""

@@ -287,8 +287,8 @@ def test_a_folder_that_cannot_be_written_is_told(dltrain, work, monkeypatch):
         answer = dltrain("doctor")
         assert answer.code == MACHINE
         assert re.search(r"BAD folder .* cannot be written", answer.out)
-        monkeypatch.chdir(work)
     finally:
+        monkeypatch.chdir(work)  # or it could not be unmounted
         if os.geteuid() == 0:
             subprocess.run(["umount", locked], check=True)
         else:
@@ -506,13 +506,13 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def test_a_terminal_gets_a_live_line_that_never_mixes_with_the_log(work):
-    words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=500", "callbacks.progress.terminal_seconds=0.3"]
+    words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=500", "callbacks.progress.terminal_seconds=0.1"]
     screen = at_terminal(*words, "~callbacks.tensorboard", cwd=work, columns=80)
     assert screen.code == 0, screen.text
     # What stands between two erasures is a line by itself.
     lines = [ESCAPE.sub("", line).strip("\r") for line in re.split(r"\r?\x1b\[2K|\r?\n", screen.text)]
     live = [line for line in lines if line.startswith("epoch ") and "━" in line]
-    assert len(live) >= 3
+    assert len(live) >= 2
     for line in live:
         assert re.fullmatch(r"epoch \d+/500  [━╺╸]{24}  .*( left)?", line) and len(line) <= 80, line
     figures = [line for line in lines if "train/loss" in line]
@@ -522,8 +522,8 @@ def test_a_terminal_gets_a_live_line_that_never_mixes_with_the_log(work):
     # Eight redraws a second, one more for each line of the log above it, and the last two.
     times = [when for when, text in screen.pieces if "━" in text]
     assert len(live) <= 10 * (times[-1] - times[0]) + len(figures) + 2
-    assert figures[-1].startswith("epoch 800/500  step 1500")
-    after = screen.text.rpartition("800/500  step 1500")[2]
+    assert figures[-1].startswith("epoch 500/500  step 1500")
+    after = screen.text.rpartition("500/500  step 1500")[2]
     assert "┃" in after and "accuracy" in after and "next:" in after
     assert "\x1b[?25h" in screen.text  # the cursor is shown again
 
