@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Comp
     """
     folders = list(config_dirs or [])
     quoted = [quote(override) for override in overrides]
-    _check_syntax(quoted)
+    check_syntax(quoted)
     with _hydra(folders):
         try:
             return _plain(_compose(quoted))
@@ -133,11 +132,11 @@ def override_values(container: dict[str, Any], overrides: list[str], allowed: tu
         ConfigError: with every override that is no ``key=value``, not a key of the config, or not allowed.
     """
     quoted = [quote(override) for override in overrides]
-    _check_syntax(quoted)
+    check_syntax(quoted)
     config = OmegaConf.create(container)
     known = list(config_files.flatten(container))
     problems = []
-    for override in _parse(quoted):
+    for override in parse(quoted):
         key, text = override.key_or_group, override.input_line
         if override.is_delete() or override.is_sweep_override() or override.is_add():
             problems.append(f"'{text}': here only key=value can be used")
@@ -173,11 +172,11 @@ def quote(override: str) -> str:
     return override
 
 
-def _parse(overrides: list[str]) -> list[Override]:
+def parse(overrides: list[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(overrides)
 
 
-def _check_syntax(overrides: list[str]) -> None:
+def check_syntax(overrides: list[str]) -> None:
     problems = []
     for override in overrides:
         try:
@@ -201,7 +200,7 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
     problems: list[str] = []
     groups: list[str] = []
     values: list[Override] = []
-    for text, override in zip(overrides, _parse(overrides), strict=True):
+    for text, override in zip(overrides, parse(overrides), strict=True):
         name = override.key_or_group
         if override.is_sweep_override():
             problems.append(f"'{text}' has several values: a multirun needs -m, as in 'dltrain -m {text}'")
@@ -305,46 +304,3 @@ def _not_utf8() -> str | None:
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return re.sub(r"^In '[^']+': ", "", lines[0]) if lines else type(error).__name__
-
-
-# --- Hydra's own entry, for what only it does -------------------------------------------------------------
-
-
-def run_hydra(flags: list[str], overrides: list[str], task: Any) -> None:
-    """Runs Hydra's own command line: multiruns (``--multirun``), and ``--cfg``.
-
-    Args:
-        task: called with each job's config.
-    """
-    configs, before = str(config_files.config_dir()), sys.argv
-    sys.argv = ["dltrain", *flags, *map(quote, overrides)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        hydra.main(config_path=configs, config_name=config_files.ENTRY, version_base="1.3")(task)()
-    finally:
-        sys.argv = before
-
-
-def check_each(overrides: list[str]) -> None:
-    """Composes once with each value of each comma list, so that a mistake shows before the first job.
-
-    Raises:
-        ConfigError: with the mistakes of the first value that has any.
-    """
-    quoted = [quote(override) for override in overrides if not override.startswith("hydra")]
-    _check_syntax(quoted)
-    parsed = _parse(quoted)
-    first = [_values(override)[0] for override in parsed]
-    user_dirs = tuple(config_files.user_dirs())
-    config.load(compose(first).container, user_dirs)
-    for place, override in enumerate(parsed):
-        for value in _values(override)[1:]:
-            config.load(compose([*first[:place], value, *first[place + 1 :]]).container, user_dirs)
-
-
-def _values(override: Override) -> list[str]:
-    """Returns a sweep over several values as one override for each of them."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    key = override.get_key_element()
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]

@@ -11,7 +11,7 @@ from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from dltrain import compose, config_files
+from dltrain import compose, config_files, multirun
 from dltrain.errors import ConfigError, MachineError
 
 
@@ -184,17 +184,17 @@ def test_mistakes_in_overrides_of_a_saved_config():
 
 
 def test_every_value_of_a_multirun_is_looked_at():
-    compose.check_each(["model=mlp,linear", "seed=range(0,2)"])
-    assert problems(compose.check_each, ["optimizer.lr=0.1,-1"]) == ["optimizer.lr = -1: must be a number above 0."]
-    assert problems(compose.check_each, ["model=mlp,lsmt"]) == ["no model named 'lsmt'. Did you mean 'lstm'?"]
+    multirun.check_each(["model=mlp,linear", "seed=range(0,2)"])
+    assert problems(multirun.check_each, ["optimizer.lr=0.1,-1"]) == ["optimizer.lr = -1: must be a number above 0."]
+    assert problems(multirun.check_each, ["model=mlp,lsmt"]) == ["no model named 'lsmt'. Did you mean 'lstm'?"]
 
 
 def test_hydras_command_line_leaves_the_arguments_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["pytest", "x"])
     seen = []
-    compose.run_hydra(["--multirun"], ["seed=1,2", "data.path=null", "data=korean_text"], seen.append)
-    assert [config.seed for config in seen] == [1, 2]
+    multirun.run(["--multirun"], ["seed=1,2", "data.path=null", "data=korean_text"], [], seen.append)
+    assert [job.container()["seed"] for job in seen] == [1, 2]
     import sys
 
     assert sys.argv == ["pytest", "x"]

@@ -72,6 +72,9 @@ def _explain(
 
     if key in known:
         return _text(key, known[key], _value(container, key), _origin(key, choices, arguments), None)
+    if key in config_files.GROUPS:  # 'experiment' sets others and is no setting itself
+        names = ", ".join(config_files.options(key)) or "none yet"
+        return f"{key}\n  meaning  {config_files.GROUPS[key]}\n  choices  {names}"
     group = key.partition(".")[0]
     elsewhere = list(_in_other_options(group, key))
     if elsewhere:

@@ -12,9 +12,8 @@ from dltrain import config_files, run_folder
 from dltrain.errors import ConfigError, DltrainError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from dltrain.config import Config
+    from dltrain.multirun import Job
     from dltrain.run import Outcome
 
 FAILED_TRIALS = 8
@@ -92,10 +91,7 @@ def _saved(path: Path) -> dict[str, Any]:
 
 def _run_hydra(parsed: argparse.Namespace) -> int:
     """Trains a multirun, or lets Hydra print its config."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from dltrain import compose
+    from dltrain import multirun
 
     if parsed.multirun and parsed.cfg:
         raise ConfigError("--cfg shows the config of one run: leave out -m")
@@ -104,42 +100,31 @@ def _run_hydra(parsed: argparse.Namespace) -> int:
     flags = ["--multirun"] if parsed.multirun else ["--cfg", parsed.cfg]
     folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
     failures: list[str] = []
-    with compose.searching(folders):
-        compose.check_each(parsed.overrides)
-        try:
-            compose.run_hydra(flags, parsed.overrides, lambda config: _job(config, failures))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(str(error).splitlines()[0]) from error
+    multirun.run(flags, parsed.overrides, folders, lambda job: _train_job(job, failures))
     if failures:
         print(f"error: {len(failures)} of the runs failed:", file=sys.stderr)
         print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
     return FAILED_TRIALS if failures else 0
 
 
-def _job(job_config: DictConfig, failures: list[str]) -> None:
+def _train_job(job: Job, failures: list[str]) -> None:
     """Trains one job of a multirun; a job that fails does not end the others."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from dltrain import compose, config
+    from dltrain import config
     from dltrain import run as runner
     from dltrain.console import log
     from dltrain.errors import Interrupted
 
-    hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
     try:
-        container = compose.container_of(job_config)
-        if container.get("run_dir") is None:
-            container["run_dir"] = str(Path(hydra.sweep.dir) / hydra.sweep.subdir)
+        container = job.container()
         loaded = config.load(container, tuple(config_files.user_dirs()))
-        print_outcome(runner.train(loaded, container, overrides), next_steps_too=False)
+        print_outcome(runner.train(loaded, container, job.overrides), next_steps_too=False)
     except Interrupted:
         raise
     except DltrainError as error:
-        failures.append(f"{' '.join(overrides)}: {error}")
+        failures.append(f"{' '.join(job.overrides)}: {error}")
         log.error("%s", error)
     except Exception as error:  # a mistake in dltrain or in a module of the user's
-        failures.append(f"{' '.join(overrides)}: {type(error).__name__}: {error}")
+        failures.append(f"{' '.join(job.overrides)}: {type(error).__name__}: {error}")
         traceback.print_exc()
 
 

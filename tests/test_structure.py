@@ -1,0 +1,78 @@
+"""The flow goes one way: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dltrain
+
+PACKAGE = Path(dltrain.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "_hydra" not in path.parts
+}
+
+
+def imports(path: Path, *, at_start: bool = False) -> set[str]:
+    """Returns the modules that a file imports, those for type checking aside; at_start: when it is imported."""
+    found: set[str] = set()
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if at_start and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+        nodes += list(ast.iter_child_nodes(node))
+    return found
+
+
+def uses(path: Path, module: str, *, at_start: bool = False) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for name in imports(path, at_start=at_start))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_hydra_is_imported_where_configs_are_composed_and_nowhere_else(name):
+    if name not in ("dltrain.compose", "dltrain.multirun"):
+        assert not uses(MODULES[name], "hydra") and not uses(MODULES[name], "omegaconf")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_below_the_verbs_imports_the_command_line_or_a_run(name):
+    path = MODULES[name]
+    if name.startswith("dltrain.commands") or name == "dltrain.__main__":
+        return
+    assert not uses(path, "dltrain.cli")
+    assert name == "dltrain.cli" or not uses(path, "dltrain.commands")
+    assert name == "dltrain.trained" or not uses(path, "dltrain.run")
+
+
+def test_the_trainer_knows_of_callbacks_only_their_contract():
+    known = {name for name in imports(MODULES["dltrain.trainer"]) if name.startswith("dltrain.callbacks.")}
+    assert all(name.startswith("dltrain.callbacks.base") for name in known)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ".models." in name or ".data." in name])
+def test_models_and_data_know_nothing_of_training(name):
+    for module in ("trainer", "run", "callbacks", "optimizers", "checkpoint", "run_folder"):
+        assert not uses(MODULES[name], f"dltrain.{module}")
+
+
+@pytest.mark.parametrize("name", ["cli", "config", "config_files", "errors", "registry", "run_folder", "compose"])
+def test_what_every_command_needs_starts_without_pytorch(name):
+    assert not uses(MODULES[f"dltrain.{name}"], "torch", at_start=True)
+
+
+def test_the_verbs_start_without_pytorch_and_hydra():
+    for name, path in MODULES.items():
+        if name.startswith("dltrain.commands."):
+            for heavy in ("torch", "hydra", "rich", "numpy", "yaml", "dltrain.run", "dltrain.compose"):
+                assert not uses(path, heavy, at_start=True), f"{name} imports {heavy}"
