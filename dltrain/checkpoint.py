@@ -56,6 +56,10 @@ class CheckpointStore:
         """Lets ``pointer`` ("last" or "best") point to a checkpoint."""
         write_json(self.folder / f"{pointer}.json", {"checkpoint": name})
 
+    def unpoint(self, pointer: str) -> None:
+        """Removes a pointer."""
+        (self.folder / f"{pointer}.json").unlink(missing_ok=True)
+
     def load(self, name: str) -> dict[str, Any]:
         """Verifies and reads a checkpoint.
 
@@ -80,6 +84,9 @@ class CheckpointStore:
         """Returns the checkpoints that have a manifest, oldest step first."""
         manifests = [p for p in self.folder.glob("*step-*.json") if self._content(p.stem).exists()]
         return sorted((p.stem for p in manifests), key=lambda name: name.rpartition("-")[2])
+
+    def has_pointer(self, pointer: str) -> bool:
+        return (self.folder / f"{pointer}.json").exists()
 
     def pointed(self, pointer: str) -> str | None:
         """Returns the checkpoint that ``pointer`` names, or None where the pointer is missing or damaged."""

@@ -7,11 +7,13 @@ imports what the verb needs.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
 
 from dltrain import __version__, config_files
@@ -45,10 +47,16 @@ _EXAMPLES = """\
 
 def main() -> None:
     """Entry of the ``dltrain`` script; does not return."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+            code = code or MachineError.exit_code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -70,6 +78,9 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print(f"error: the disk is full: {error.filename or 'standard output'} cannot be written", file=sys.stderr)
+            return MachineError.exit_code
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _NEEDED:
             print(
                 f"error: '{error.name}', which dltrain needs, is not installed. Install dltrain again", file=sys.stderr

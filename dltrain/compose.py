@@ -24,7 +24,7 @@ from yaml import YAMLError
 
 from dltrain import config, config_files, run_folder
 from dltrain.config import suggestion
-from dltrain.errors import ConfigError, MachineError, did_you_mean
+from dltrain.errors import ConfigError, did_you_mean
 
 OmegaConf.register_new_resolver("dltrain.sweep_dir", run_folder.sweep_dir, use_cache=True, replace=True)
 
@@ -76,11 +76,11 @@ def searching(folders: list[Path]) -> Iterator[None]:
     """Puts folders before those of ``DLTRAIN_CONFIG_PATH``, where the search-path plugin finds them.
 
     Raises:
-        MachineError: one of them all does not exist.
+        ConfigError: one of them all does not exist.
     """
     for folder in [*folders, *config_files.user_dirs()]:
         if not folder.is_dir():
-            raise MachineError(f"the config folder {folder} does not exist (--config-dir or DLTRAIN_CONFIG_PATH)")
+            raise ConfigError(f"the config folder {folder} does not exist (--config-dir or DLTRAIN_CONFIG_PATH)")
     before = os.environ.get("DLTRAIN_CONFIG_PATH")
     if folders:
         paths = [str(folder) for folder in folders] + ([before] if before else [])
@@ -142,7 +142,7 @@ def override_values(container: dict[str, Any], overrides: list[str], allowed: tu
             problems.append(f"'{text}': here only key=value can be used")
         elif key not in known and not any(name.startswith(f"{key}.") for name in known):
             problems.append(f"no setting '{key}'.{suggestion(key, known)}")
-        elif key in config_files.GROUPS or not key.startswith(allowed):
+        elif key in config_files.GROUPS or not _may_change(key, allowed):
             names = ", ".join(name.rstrip(".") for name in allowed)
             problems.append(f"'{text}': a run that goes on can change only {names}. Train a new run for the rest")
         else:
@@ -150,6 +150,10 @@ def override_values(container: dict[str, Any], overrides: list[str], allowed: tu
     if problems:
         raise ConfigError(*problems)
     return container_of(config)
+
+
+def _may_change(key: str, allowed: tuple[str, ...]) -> bool:
+    return any(key == name or ((name.endswith(".") or not name) and key.startswith(name)) for name in allowed)
 
 
 # --- the command line's overrides -------------------------------------------------------------------------

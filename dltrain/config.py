@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dltrain import registry
+from dltrain import config_files, registry
 from dltrain.errors import ConfigError, did_you_mean
 
 
@@ -153,6 +153,8 @@ def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Conf
     """
     problems: list[str] = []
     import_modules(container.get("imports"), search_paths, problems)
+    if problems:  # what these modules register would be missed next, and that is no mistake of its own
+        raise ConfigError(*problems)
     config = convert(container, Config, "", problems)
     problems = _with_suggestions(problems, container)
     if not problems:
@@ -186,7 +188,10 @@ def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[st
                 problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
             else:
                 folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
-                problems.append(f"imports: no module '{name}' in {folders} or in the installed packages")
+                problems.append(
+                    f"imports: no module '{name}' in {folders} or in the installed packages. "
+                    "--config-dir DIR looks in DIR too"
+                )
         except SyntaxError as error:
             problems.append(f"imports: module '{name}' failed: {error.msg} ({error.filename}:{error.lineno})")
         except Exception as error:
@@ -288,7 +293,10 @@ def _convert_component(value: Any, kind: str, key: str, problems: list[str]) -> 
     try:
         entry = registry.find(kind, value["name"])
     except ConfigError as error:
-        problems.append(f"{key}.name = {shown(value['name'])}: {error}")
+        hint = ""
+        if value["name"] in config_files.options(kind):
+            hint = f" {config_files.options(kind)[value['name']]} names it: import its module with 'imports=[MODULE]'."
+        problems.append(f"{key}.name = {shown(value['name'])}: {error}{hint}")
         return None
     return _convert_dataclass(value, entry.settings, key, problems)
 
@@ -316,6 +324,8 @@ def field_names(kind: type[Any]) -> list[str]:
 
 def shown(value: Any) -> str:
     """Returns a value as a message shows it: short, strings in quotes."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -325,7 +335,8 @@ def _wrong(value: Any, kind: Any, key: str, problems: list[str], limits: Limits)
     allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else limits.choices
     if isinstance(value, str) and allowed:
         hint = did_you_mean(value, [str(word) for word in allowed]).partition(" There is:")[0]
-    problems.append(f"{key} = {shown(value)}: must be {described(kind, limits)}.{hint}")
+    finite = "finite and " if isinstance(value, float) and not math.isfinite(value) else ""
+    problems.append(f"{key} = {shown(value)}: must be {finite}{described(kind, limits)}.{hint}")
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
@@ -378,7 +389,8 @@ def suggestion(key: str, known: list[str]) -> str:
         hint = did_you_mean(leaf, [name.rpartition(".")[2] for name in beside])
         hint = hint.replace("Did you mean '", f"Did you mean '{parent}.")
     else:
-        hint = did_you_mean(key, {*known, *parents})
+        same_name = [name for name in known if name.rpartition(".")[2] == key]
+        hint = f" Did you mean '{same_name[0]}'?" if same_name else did_you_mean(key, {*known, *parents})
     if " Did you mean" in hint or not beside:
         return hint if " Did you mean" in hint else " 'dltrain explain' lists the settings."
     names = ", ".join(name.rpartition(".")[2] for name in beside)

@@ -14,6 +14,9 @@ from dltrain.errors import MachineError
 # A step with fewer multiplications than this is over before a second thread would have been of use.
 _WORTH_THREADS = 2_000_000
 
+# As many as PyTorch would take, noted before anything changes it: the runs of a multirun share a process.
+_ALL_THREADS = torch.get_num_threads()
+
 
 def choose(settings: DeviceSettings) -> torch.device:
     """Returns the device to train on.
@@ -43,10 +46,8 @@ def set_threads(threads: int | None, num_parameters: int, batch_size: int) -> in
         threads: as many as asked for; None takes one where a step is so small (parameters times samples) that
             handing parts of it to other threads costs more than it saves, and PyTorch's choice otherwise.
     """
-    if threads is None and num_parameters * batch_size < _WORTH_THREADS:
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
+    few = num_parameters * batch_size < _WORTH_THREADS
+    torch.set_num_threads(threads or (1 if few else _ALL_THREADS))
     return torch.get_num_threads()
 
 

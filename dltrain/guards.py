@@ -26,9 +26,10 @@ def memory_errors(config: Config) -> Iterator[None]:
         if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
             raise
         size = config.trainer.batch_size
+        what = str(error).splitlines()[0].rstrip(".") if str(error) else "no more is to be had"
         raise OutOfMemoryError(
-            f"out of memory with trainer.batch_size={size}: {str(error).splitlines()[0] if str(error) else ''} "
-            f"Lower it, and keep the result with trainer.accumulate: trainer.batch_size={max(1, size // 2)} "
+            f"out of memory with trainer.batch_size={size}: {what}. Take a smaller model, or a smaller batch, and keep "
+            f"the result with trainer.accumulate: trainer.batch_size={max(1, size // 2)} "
             f"trainer.accumulate={2 * config.trainer.accumulate}"
         ) from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from dltrain.data import Task
 from dltrain.errors import ConfigError, did_you_mean
@@ -128,7 +129,7 @@ class Metrics:
         if self.confusion is not None:
             figures.update(_precision_recall_f1(self.confusion))
         if "perplexity" in self.names:
-            figures["perplexity"] = float(torch.tensor(figures["loss"], dtype=torch.float64).exp())
+            figures["perplexity"] = float(np.exp(np.float64(sums["surprise"] / count)))
         if self.task.kind == "regression":
             figures.update(_regression_figures(count, sums))
         return {name: figures[name] for name in self.names}
@@ -195,6 +196,8 @@ class Metrics:
         else:
             predicted = outputs.argmax(dim=1)
         self._add("hits", (predicted == targets).sum())
+        if "perplexity" in self.names:  # of the targets themselves, whatever the loss smooths or weighs
+            self._add("surprise", F.cross_entropy(outputs, targets, reduction="sum").double())
         if "top5" in self.names:
             self._add("top5", (outputs.topk(5, dim=1).indices == targets[:, None]).any(dim=1).sum())
         if self._confusion_size:

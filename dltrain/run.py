@@ -30,7 +30,7 @@ from dltrain.losses import Loss
 from dltrain.metrics import check_monitor
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
-from dltrain.trainer import Trainer
+from dltrain.trainer import Trainer, TrainState
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def build(config: Config) -> Parts:
             with _collected(problems):
                 check_monitor(f"callbacks.{name}.monitor", settings.monitor, data.task)
     if model is not None:
+        problems += _trial_pass(model, data, target)
         problems += _single_sample_batch(model, len(data.train), config.trainer.batch_size)
     if problems or model is None or loss is None:
         raise ConfigError(*problems)
@@ -85,11 +86,32 @@ def build(config: Config) -> Parts:
     return Parts(config, target, data, model, loss)
 
 
+def _trial_pass(model: nn.Module, data: Data, target: torch.device) -> list[str]:
+    """Returns the mistake of a model that cannot compute this data, or gives outputs of another shape."""
+    inputs = data.validation.inputs[:2].to(target)
+    expected = (len(inputs), data.task.output_size)
+    spec = f"inputs of shape {('B', *data.task.input.shape)}, {data.task.input.dtype}".replace("'", "")
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.random.fork_rng([]):
+            shape = tuple(model(inputs).shape)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise
+        return [f"model: it cannot compute this data, {spec}: {type(error).__name__}: {error}"]
+    finally:
+        model.train(was_training)
+    return [] if shape == expected else [f"model: it gives outputs of shape {shape} where this task needs {expected}"]
+
+
 def _single_sample_batch(model: nn.Module, num_samples: int, batch_size: int) -> list[str]:
     """Returns the mistake of a last batch of one sample, of which batch normalisation cannot take a variance."""
     normalises = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
     if not normalises or (num_samples - 1) % batch_size != 0:
         return []
+    if num_samples == 1:
+        return ["model: batch normalisation needs two samples in a batch, and there is one to train on"]
     fitting = next(size for size in itertools.count(batch_size + 1) if num_samples % size != 1)
     return [
         f"trainer.batch_size = {batch_size}: the last batch of {num_samples} samples has a single one, and batch "
@@ -171,16 +193,25 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     Raises:
         DltrainError: see ``build`` and ``Trainer.fit``; ``Interrupted`` after a signal.
     """
-    parts = build(config)
-    step = build_step(parts)
+    with memory_errors(config):
+        parts = build(config)
+        step = build_step(parts)
     label = f"{config.data.name}-{config.model.name}"
     folder = RunFolder.create(Path(config.run_dir) if config.run_dir else None, label)
     signals = Signals()
     with signals.caught(), folder.locked():
         write_file(folder.overrides, dump_yaml(overrides))
         write_json(folder.task, _task_file(parts.data))
-        write_file(folder.config, dump_yaml(container))  # last: from here on the folder is a run
-        return _fit(parts, step, folder, container, signals, resumes=False)
+        write_file(folder.config, dump_yaml(_from_anywhere(container)))  # last: from here on the folder is a run
+        return _fit(parts, step, folder, container, signals)
+
+
+def _from_anywhere(container: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config with the data's path absolute, so that the run can be used from another folder."""
+    path = container["data"].get("path")
+    if not isinstance(path, str):
+        return container
+    return {**container, "data": {**container["data"], "path": str(Path(path).expanduser().absolute())}}
 
 
 def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
@@ -198,12 +229,12 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
         before = folder.read_result()
         if before.get("status") == "done" and not overrides:
             return None
-        parts = build(config)
-        if folder.task.exists() and folder.read_task().get("fingerprint") != fingerprint(parts.data):
-            raise CheckpointError(
-                f"the data of {folder.path} have changed since it was trained, so it cannot go on with them. "
-                "Put the old data back, or train a new run"
-            )
+        with memory_errors(config):
+            parts = build(config)
+        check_fingerprint(folder, parts.data)
+        state, notes = CheckpointStore(folder.checkpoints).load_newest()
+        if state is not None:
+            _check_limits(config, TrainState(**state["progress"]))
         sweep_temporary_files(folder.path)
         if overrides:
             known = yaml.safe_load(folder.overrides.read_text(encoding="utf-8")) if folder.overrides.exists() else []
@@ -211,7 +242,7 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             write_file(folder.config, dump_yaml(container))
         if not folder.task.exists():
             write_json(folder.task, _task_file(parts.data))
-        return _fit(parts, build_step(parts), folder, container, signals, resumes=True)
+        return _fit(parts, build_step(parts), folder, container, signals, _Restart(state, notes))
 
 
 def _fit(
@@ -220,11 +251,11 @@ def _fit(
     folder: RunFolder,
     container: dict[str, Any],
     signals: Signals,
-    *,
-    resumes: bool,
+    restart: _Restart | None = None,
 ) -> Outcome:
     """Trains in a folder that this process holds, and writes its result."""
-    trainer = build_trainer(parts, step, folder, container)
+    with memory_errors(parts.config):
+        trainer = build_trainer(parts, step, folder, container)
     write_json(folder.result, {"status": "running"})  # what stood there is no longer true
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder)
@@ -233,8 +264,8 @@ def _fit(
     try:
         for note in parts.data.notes:
             console.log.info("%s", note)
-        if resumes:
-            _restore(trainer, folder)
+        if restart is not None:
+            _restore(trainer, folder, restart)
         signals.attend(trainer)
         with memory_errors(parts.config), disk_errors(folder):
             trainer.fit()
@@ -261,15 +292,51 @@ def _fit(
     return Outcome(folder, parts, trainer, result)
 
 
-def _restore(trainer: Trainer, folder: RunFolder) -> None:
-    """Puts the trainer where the run's newest checkpoint was, or leaves it at the start."""
-    state, notes = CheckpointStore(folder.checkpoints).load_newest()
-    if state is None:
+@dataclass(frozen=True)
+class _Restart:
+    """Where a resumed run goes on.
+
+    Attributes:
+        state: of the newest checkpoint; None where the run begins anew.
+        notes: what the log should say of it.
+    """
+
+    state: dict[str, Any] | None
+    notes: list[str]
+
+
+def _check_limits(config: Config, state: TrainState) -> None:
+    """
+    Raises:
+        ConfigError: the run is beyond a limit already.
+    """
+    for name, limit, reached in (
+        ("max_epochs", config.trainer.max_epochs, state.epoch),
+        ("max_steps", config.trainer.max_steps, state.step),
+    ):
+        if limit is not None and reached > limit:
+            raise ConfigError(f"trainer.{name} = {limit}: the run is at {reached} already. Give more than that")
+
+
+def _restore(trainer: Trainer, folder: RunFolder, restart: _Restart) -> None:
+    """Puts the trainer where the run's newest checkpoint was, or leaves it at the start.
+
+    Raises:
+        CheckpointError: the checkpoint lacks something, as one of another version may.
+    """
+    notes = list(restart.notes)
+    if restart.state is None:
         notes.append("no checkpoint was saved before the run ended: it starts from the beginning")
         shutil.rmtree(folder.tensorboard, ignore_errors=True)
         trainer.history.cut(step=-1)
     else:
-        notes += trainer.load_state_dict(state)
+        try:
+            notes += trainer.load_state_dict(restart.state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the newest checkpoint in {folder.checkpoints} does not fit this version of dltrain "
+                f"({type(error).__name__}: {error}). Resume with the version in {folder.environment.name}"
+            ) from error
         trainer.history.cut(trainer.state.step)
     for note in notes:
         console.log.warning("%s", note)
@@ -303,6 +370,18 @@ def dump_yaml(value: Any) -> str:
 
 def _task_file(data: Data) -> dict[str, Any]:
     return {"task": asdict(data.task), "preprocessing": data.preprocessing, "fingerprint": fingerprint(data)}
+
+
+def check_fingerprint(folder: RunFolder, data: Data) -> None:
+    """
+    Raises:
+        CheckpointError: the data are not those that the run was trained on.
+    """
+    if folder.task.exists() and folder.read_task().get("fingerprint") != fingerprint(data):
+        raise CheckpointError(
+            f"the data of {folder.path} have changed since it was trained, so its model does not fit them. "
+            "Put the old data back, or train a new run"
+        )
 
 
 def fingerprint(data: Data) -> str:

@@ -46,12 +46,13 @@ class RunFolder:
         """Makes the folder of a new run: ``path``, or ``runs/<date>/<time>-<label>-<4 letters>``.
 
         Raises:
-            MachineError: it cannot be written, or ``path`` holds a run already.
+            ConfigError: ``path`` holds a run already.
+            MachineError: it cannot be written.
         """
         if path is not None:
             folder = cls(path)
             if folder.config.exists():
-                raise MachineError(
+                raise ConfigError(
                     f"run_dir={path} holds a run already. Go on with it: dltrain resume {path}, or name another folder"
                 )
             _make(path)
@@ -233,7 +234,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def all_runs(root: Path = RUNS) -> list[RunFolder]:
     """Returns all runs under a folder, the trials of sweeps included; the one trained last stands last."""
-    patterns = ("*/*/config.yaml", "sweeps/*/trials/*/config.yaml")
+    patterns = ("*/config.yaml", "*/*/config.yaml", "sweeps/*/trials/*/config.yaml")
     runs = [RunFolder(path.parent) for pattern in patterns for path in root.glob(pattern)]
 
     def last_trained(run: RunFolder) -> float:
@@ -260,7 +261,7 @@ def find_run(name: str) -> RunFolder:
         )
     if name == "last":
         return runs[-1]
-    matching = [run for run in runs if name in str(run.path)]
+    matching = [run for run in runs if name.rstrip("/") in str(run.path)]
     if len(matching) == 1:
         return matching[0]
     if not matching:

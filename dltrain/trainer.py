@@ -288,7 +288,17 @@ class Trainer:
             "metrics": self.metrics.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self.callbacks.items()},
             "random": seed.generator_states(),
+            "made_with": self._conditions(),
+        }
+
+    def _conditions(self) -> dict[str, Any]:
+        """Returns what the last bits of the results depend on besides the state, and may differ after a resume."""
+        changes_with_length = self.schedule.factor is not None
+        return {
+            "device": next(self.model.parameters()).device.type,
+            "precision": "fp32" if self.autocast is None else "bf16",
             "threads": torch.get_num_threads(),
+            "length": [self.settings.max_epochs, self.settings.max_steps] if changes_with_length else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[str]:
@@ -312,12 +322,28 @@ class Trainer:
             if name in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][name])
         seed.restore_generators(state["random"])
-        if state["threads"] == torch.get_num_threads():
-            return []
-        return [
-            f"the run used {state['threads']} CPU threads before, now {torch.get_num_threads()}: the last bits of "
-            f"the results may differ. device.threads={state['threads']} keeps them"
-        ]
+        return _differences(state["made_with"], self._conditions())
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns a note for each condition of the training that is not what it was."""
+    notes = []
+    if before["length"] != now["length"]:
+        notes.append(
+            "the training has another length than before, and the learning rate follows a schedule: where the "
+            "schedule depends on the length, it goes on where the new one would be by now"
+        )
+    for name in ("device", "precision"):
+        if before[name] != now[name]:
+            notes.append(
+                f"the {name} was {before[name]} before, now it is {now[name]}: the results will differ a little"
+            )
+    if before["threads"] != now["threads"]:
+        notes.append(
+            f"the run used {before['threads']} CPU threads before, now {now['threads']}: the last bits of "
+            f"the results may differ. device.threads={before['threads']} keeps them"
+        )
+    return notes
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:

@@ -11,6 +11,7 @@ import torch
 from dltrain import registry
 from dltrain.callbacks.base import Callback, RunContext
 from dltrain.config import setting
+from dltrain.console import log
 from dltrain.metrics import is_higher_better
 
 if TYPE_CHECKING:
@@ -66,9 +67,12 @@ class Checkpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self._last_save = time.monotonic()
-        self.context.store.sweep(keep={*self._saved, *(best.checkpoint for best in self.best)})
+        store = self.context.store
         if self.best:
-            self.context.store.point("best", self.best[0].checkpoint)
+            store.point("best", self.best[0].checkpoint)
+        else:
+            store.unpoint("best")  # first the pointer, then what it points to
+        store.sweep(keep={*self._saved, *(best.checkpoint for best in self.best)})
 
     def on_validation_end(self, trainer: Trainer) -> None:
         value, keep = trainer.row[self.settings.monitor], self.settings.keep_best
@@ -152,8 +156,11 @@ class Checkpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         best = [{"value": best.value, "epoch": best.epoch, "step": best.step} for best in self.best]
-        return {"best": best, "saved": list(self._saved)}
+        return {"monitor": self.settings.monitor, "best": best, "saved": list(self._saved)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = [_Best(**best) for best in state["best"]]
         self._saved = state["saved"]
+        if state["monitor"] != self.settings.monitor:  # values of another metric cannot be compared with these
+            log.info("checkpoint looks for the best weights anew: it monitored %s before", state["monitor"])
+            return
+        self.best = [_Best(**best) for best in state["best"]][: self.settings.keep_best]

@@ -10,6 +10,7 @@ import torch
 from dltrain import registry
 from dltrain.callbacks.base import Callback, RunContext
 from dltrain.config import setting
+from dltrain.console import log
 from dltrain.metrics import is_higher_better
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ class EarlyStopping(Callback):
         self.waited = 0
         self._weights: dict[str, torch.Tensor] | None = None
 
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._stop_if_waited(trainer)  # a run that was killed after its last save has stopped already
+
     def on_validation_end(self, trainer: Trainer) -> None:
-        patience = self.settings.patience
-        if patience is None:
+        if self.settings.patience is None:
             return
         value = trainer.row[self.settings.monitor]
         if self._is_better(value):
@@ -52,10 +55,14 @@ class EarlyStopping(Callback):
                 self._weights = {name: tensor.detach().clone() for name, tensor in state.items()}
             return
         self.waited += 1
-        if self.waited >= patience:
+        self._stop_if_waited(trainer)
+
+    def _stop_if_waited(self, trainer: Trainer) -> None:
+        patience = self.settings.patience
+        if patience is not None and self.waited >= patience:
+            than = "at all" if self.best is None else f"than {self.best:.6g}"
             trainer.request_stop(
-                f"early stopping: {self.settings.monitor} has not become better than {self.best} "
-                f"for {self.waited} evaluations"
+                f"early stopping: {self.settings.monitor} has not become better {than} for {self.waited} evaluations"
             )
 
     def _is_better(self, value: float) -> bool:
@@ -68,7 +75,15 @@ class EarlyStopping(Callback):
         return self._weights
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "weights": self._weights}
+        return {
+            "monitor": self.settings.monitor,
+            "best": self.best,
+            "waited": self.waited,
+            "weights": self._weights,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["monitor"] != self.settings.monitor:  # values of another metric say nothing about this one
+            log.info("early_stopping counts anew: it monitored %s before", state["monitor"])
+            return
         self.best, self.waited, self._weights = state["best"], state["waited"], state["weights"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from dltrain import registry
@@ -36,6 +37,9 @@ class Summary(Callback):
             config.optimizer.name,
             config.optimizer.lr,
         )
+        device = next(trainer.model.parameters()).device
+        threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+        log.info("device  %s, %s%s", device.type, config.device.precision, threads)
         log.info("run     %s", self.context.folder.path)
         if trainer.state.step:
             log.info("resumed at epoch %s, step %s", trainer.state.epoch, trainer.state.step)

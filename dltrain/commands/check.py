@@ -1,4 +1,4 @@
-"""Builds everything that a training would, computes one batch of each split, and writes nothing."""
+"""Builds data, model, loss and optimizer as a training would, computes one batch of each split; writes nothing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     from dltrain.console import number
     from dltrain.guards import memory_errors
 
-    parts = runner.build(config)
-    step = runner.build_step(parts)
+    with memory_errors(config):
+        parts = runner.build(config)
+        step = runner.build_step(parts)
     print(f"data    {config.data.name}: {describe_task(parts.data)}; {describe_splits(parts.data)}")
     for note in parts.data.notes:
         print(f"        {note}")

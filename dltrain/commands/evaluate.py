@@ -31,25 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     folder = runs.find(arguments.run)
-    config = runs.load_config(folder)
+    config = runs.load_config(runs.saved_config(folder), arguments)
 
     from dltrain import device
     from dltrain.errors import ConfigError
     from dltrain.evaluate import evaluate
+    from dltrain.guards import memory_errors
     from dltrain.metrics import Metrics
     from dltrain.trained import load_trained
 
-    parts = load_trained(folder, config, arguments.checkpoint)
+    with memory_errors(config):
+        parts, checkpoint = load_trained(folder, config, arguments.checkpoint)
     split = arguments.split or ("test" if parts.data.test is not None else "validation")
     if split not in parts.data.splits:
         raise ConfigError(f"--split {split}: this data has none. There is: {', '.join(parts.data.splits)}")
     metrics = Metrics(parts.data.task)
     autocast = device.autocast(parts.device, config.device.precision)
-    figures = evaluate(parts.model, parts.split(split), parts.loss, metrics, autocast)
+    with memory_errors(config):
+        figures = evaluate(parts.model, parts.split(split), parts.loss, metrics, autocast)
     evaluation: dict[str, Any] = {
         "split": split,
         "samples": len(parts.data.splits[split]),
-        "checkpoint": arguments.checkpoint,
+        "checkpoint": checkpoint,
         "figures": figures,
     }
     if metrics.confusion is not None:

@@ -26,15 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.num_tokens < 1:
         raise ConfigError(f"-n {arguments.num_tokens}: must be at least 1")
-    if not arguments.temperature >= 0:
-        raise ConfigError(f"--temperature {arguments.temperature}: must be at least 0")
+    if not (arguments.temperature == 0 or 1e-3 <= arguments.temperature <= 1e3):
+        raise ConfigError(f"--temperature {arguments.temperature}: must be 0, or from 0.001 to 1000")
+    if arguments.seed is not None and not 0 <= arguments.seed < 2**63:
+        raise ConfigError(f"--seed {arguments.seed}: must be at least 0 and below 2^63")
     folder = runs.find(arguments.run)
     task = runs.saved_task(folder)
     if task.kind != "next_token":
         raise ConfigError(
             f"{folder.path} is trained for {task.kind}, not to write text: generate needs a next_token run"
         )
-    config = runs.load_config(folder)
+    config = runs.load_config(runs.saved_config(folder), arguments)
 
     from dltrain import registry
     from dltrain.data.tokens import TextCodec
@@ -43,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dltrain.trainer import load_weights
 
     codec = TextCodec.from_dict(folder.read_task()["preprocessing"])
-    state = load_state(folder, arguments.checkpoint)
+    _, state = load_state(folder, arguments.checkpoint)
     model = registry.build("model", config.model, task=task)
     load_weights(model, state["model"])
     print(generate(model, codec, arguments.prompt, arguments.num_tokens, arguments.temperature, arguments.seed))

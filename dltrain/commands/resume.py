@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-from dltrain import config_files
 from dltrain.commands import runs
 
 MAY_CHANGE = (
@@ -24,6 +23,7 @@ MAY_CHANGE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_run_argument(parser)
+    parser.set_defaults(overrides_between_flags=True)
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="what changes: trainer.max_epochs=400"
     )
@@ -36,17 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
         from dltrain import compose
 
         container = compose.override_values(container, arguments.overrides, MAY_CHANGE)
-    from dltrain import config
     from dltrain import run as runner
-    from dltrain.commands.train import print_outcome
+    from dltrain.commands.outcome import print_outcome
 
-    loaded = config.load(container, tuple(config_files.user_dirs()))
+    loaded = runs.load_config(container, arguments)
     outcome = runner.resume(folder, loaded, container, arguments.overrides)
     if outcome is None:
         reason = folder.read_result().get("stop_reason")
         print(f"{folder.path} is finished ({reason}); nothing is left to do.")
-        limit = loaded.trainer.max_epochs or 0
-        print(f"Train longer with: dltrain resume {arguments.run} trainer.max_epochs={2 * limit}")
+        longer = " ".join(runs.longer(loaded, folder.read_result()))
+        print(f"Train longer with: dltrain resume {arguments.run} {longer}")
         return 0
     print_outcome(outcome)
     return 0

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's folder, a unique part of its name, or 'last'")
+    parser.add_argument(
+        "--config-dir", "-cd", action="append", metavar="DIR", help="where modules of yours lie that the run imports"
+    )
 
 
 def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
@@ -41,17 +44,36 @@ def saved_config(folder: RunFolder) -> dict[str, Any]:
 
     try:
         container = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark is not None else ""
+        raise CheckpointError(f"{folder.config} is damaged: it is no YAML{line}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{folder.config} cannot be read: {error}") from error
     if not isinstance(container, dict):
         raise CheckpointError(f"{folder.config} holds no settings")
     return container
 
 
-def load_config(folder: RunFolder) -> Config:
+def load_config(container: dict[str, Any], arguments: argparse.Namespace) -> Config:
+    """Returns a run's config, checked; modules of the user's are looked for in ``--config-dir`` too."""
     from dltrain import config
 
-    return config.load(saved_config(folder), tuple(config_files.user_dirs()))
+    return config.load(container, tuple(config_files.user_dirs(arguments.config_dir)))
+
+
+def longer(config: Config, result: dict[str, Any]) -> list[str]:
+    """Returns the overrides that let a finished run train on."""
+    limits = config.trainer
+    overrides = []
+    if limits.max_epochs is not None and result["epochs"] >= limits.max_epochs:
+        overrides.append(f"trainer.max_epochs={2 * limits.max_epochs}")
+    if limits.max_steps is not None and result["steps"] >= limits.max_steps:
+        overrides.append(f"trainer.max_steps={2 * limits.max_steps}")
+    for key, callback in config.callbacks.items():
+        if not overrides and callback.name == "early_stopping" and callback.patience is not None:
+            overrides.append(f"callbacks.{key}.patience={2 * callback.patience}")
+    return overrides
 
 
 def saved_task(folder: RunFolder) -> Task:

@@ -8,7 +8,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files, run_folder
+from dltrain import config_files
+from dltrain.commands.outcome import print_outcome, print_outcomes
 from dltrain.errors import ConfigError, DltrainError
 
 if TYPE_CHECKING:
@@ -100,14 +101,16 @@ def _run_hydra(parsed: argparse.Namespace) -> int:
     flags = ["--multirun"] if parsed.multirun else ["--cfg", parsed.cfg]
     folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
     failures: list[str] = []
-    multirun.run(flags, parsed.overrides, folders, lambda job: _train_job(job, failures))
+    outcomes: list[tuple[str, Outcome]] = []
+    multirun.run(flags, parsed.overrides, folders, lambda job: _train_job(job, outcomes, failures))
+    print_outcomes(outcomes)
     if failures:
         print(f"error: {len(failures)} of the runs failed:", file=sys.stderr)
         print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
     return FAILED_TRIALS if failures else 0
 
 
-def _train_job(job: Job, failures: list[str]) -> None:
+def _train_job(job: Job, outcomes: list[tuple[str, Outcome]], failures: list[str]) -> None:
     """Trains one job of a multirun; a job that fails does not end the others."""
     from dltrain import config
     from dltrain import run as runner
@@ -117,7 +120,11 @@ def _train_job(job: Job, failures: list[str]) -> None:
     try:
         container = job.container()
         loaded = config.load(container, tuple(config_files.user_dirs()))
-        print_outcome(runner.train(loaded, container, job.overrides), next_steps_too=False)
+        outcome = runner.train(loaded, container, job.overrides)
+        print_outcome(outcome, next_steps_too=False)
+        outcomes.append((" ".join(job.overrides), outcome))
+        if outcome.trainer.interrupted_by is not None:  # it came when this run was done already
+            raise Interrupted("stopped between two runs of the multirun", outcome.trainer.interrupted_by)
     except Interrupted:
         raise
     except DltrainError as error:
@@ -126,62 +133,3 @@ def _train_job(job: Job, failures: list[str]) -> None:
     except Exception as error:  # a mistake in dltrain or in a module of the user's
         failures.append(f"{' '.join(job.overrides)}: {type(error).__name__}: {error}")
         traceback.print_exc()
-
-
-# --- the end of a run -------------------------------------------------------------------------------------
-
-
-def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
-    """Prints the table of results, where the run lies, and what to type next."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from dltrain.console import duration, number
-
-    result, data = outcome.result, outcome.parts.data
-    last, test = result["last"], result.get("test", {})
-    validation = "evaluated" if data.evaluates_training_data else "validation"
-    console = Console(highlight=False)
-    console.print(f"\n{outcome.parts.config.model.name} on {outcome.parts.config.data.name}", markup=False)
-    table = Table()
-    table.add_column("metric")
-    for title in ("training", validation, *(["test"] if test else [])):
-        table.add_column(title, justify="right")
-    for name in outcome.trainer.metrics.names:
-        row = [last.get(f"{split}/{name}") for split in ("train", "val")] + ([test.get(f"test/{name}")] if test else [])
-        table.add_row(name, *["" if value is None else number(value) for value in row])
-    console.print(table)
-    best = result.get("best")
-    if best:
-        console.print(f"best {best['metric']} {number(best['value'])} in epoch {best['epoch']}", markup=False)
-    console.print(
-        f"{result['stop_reason']}: {result['epochs']} epochs, {result['steps']} steps in {duration(result['seconds'])}",
-        markup=False,
-        soft_wrap=True,
-    )
-    console.print(f"run {outcome.folder.path}", markup=False, soft_wrap=True)
-    if next_steps_too:
-        console.print("\nnext:")
-        for command, meaning in next_steps(outcome):
-            console.print(f"  {command:<46} {meaning}", markup=False, soft_wrap=True)
-
-
-def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
-    """Returns the commands that are worth typing next, each with what it does."""
-    run = outcome.folder.path
-    newest = run_folder.all_runs()[-1:]
-    name = "last" if any(found.path == run for found in newest) else run
-    state, limits = outcome.trainer.state, outcome.parts.config.trainer
-    longer = f"trainer.max_epochs={2 * max(1, state.epoch)}"
-    if limits.max_steps is not None:
-        longer = f"trainer.max_steps={2 * limits.max_steps}"
-    steps = []
-    if outcome.folder.checkpoints.is_dir():
-        if outcome.parts.data.task.kind == "next_token":
-            prompt = outcome.parts.data.preprocessing["vocabulary"][1]
-            steps.append((f'dltrain generate {name} "{prompt}" -n 4', "let it write on"))
-        steps.append((f"dltrain evaluate {name}", "all figures, and which classes are mistaken"))
-    if outcome.folder.tensorboard.is_dir():
-        steps.append((f"dltrain board {name}", "curves in the browser"))
-    steps.append((f"dltrain resume {name} {longer}", "train longer"))
-    return steps

@@ -42,7 +42,10 @@ class KoreanTextSettings(SplitSettings):
 @registry.register("data", "korean_text", KoreanTextSettings)
 def korean_text(settings: KoreanTextSettings) -> Data:
     """Every beginning of a line with at least two tokens: its last token is the target, the others the input."""
-    text, notes = (THREE_LINES, []) if settings.path is None else read_text(Path(settings.path), settings.encoding)
+    if settings.path == "":
+        raise DataError("data.path is empty: name a text file, or leave it out for the built-in lines")
+    path = None if settings.path is None else Path(settings.path).expanduser()
+    text, notes = (THREE_LINES, []) if path is None else read_text(path, settings.encoding)
     where = "the built-in text" if settings.path is None else f"data.path={settings.path}"
     lines = [tokens for line in text.splitlines() if len(tokens := tokenize(line, settings.tokens)) >= 2]
     if not lines:

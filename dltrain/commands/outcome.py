@@ -1,0 +1,107 @@
+"""What is printed when training has ended: the figures, where the run lies, and what to type next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dltrain import run_folder
+from dltrain.commands import runs
+
+if TYPE_CHECKING:
+    from dltrain.data import Data
+    from dltrain.run import Outcome
+
+
+def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
+    """Prints the table of results, where the run lies, and what to type next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dltrain.console import duration, number
+
+    result, data = outcome.result, outcome.parts.data
+    last, test, best = result["last"], result.get("test", {}), result.get("best")
+    console = Console(highlight=False)
+    console.print(f"\n{outcome.parts.config.model.name} on {outcome.parts.config.data.name}", markup=False)
+    table = Table()
+    table.add_column("metric")
+    titles = ["training", "evaluated" if data.evaluates_training_data else "validation"]
+    if test:
+        titles.append("test" if result["test_weights"] == "last" else "test, best weights")
+    for title in titles:
+        table.add_column(title, justify="right")
+    for name in outcome.trainer.metrics.names:
+        row = [last.get(f"{split}/{name}") for split in ("train", "val")] + ([test.get(f"test/{name}")] if test else [])
+        table.add_row(name, *["" if value is None else number(value) for value in row])
+    console.print(table)
+    if best:
+        console.print(f"best {best['metric']} {number(best['value'])} in epoch {best['epoch']}", markup=False)
+    counts = f"{result['epochs']} epochs, {result['steps']} steps in {duration(result['seconds'])}"
+    console.print(f"{result['stop_reason']}: {counts}", markup=False, soft_wrap=True)
+    console.print(f"run {outcome.folder.path}", markup=False, soft_wrap=True)
+    if next_steps_too:
+        console.print("\nnext:")
+        for command, meaning in next_steps(outcome):
+            console.print(f"  {command:<46} {meaning}", markup=False, soft_wrap=True)
+
+
+def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
+    """Returns the commands that are worth typing next, each with what it does."""
+    run, data = outcome.folder.path, outcome.parts.data
+    newest = run_folder.all_runs()[-1:]
+    name = "last" if any(found.path == run for found in newest) else run
+    steps = []
+    longer = runs.longer(outcome.parts.config, outcome.result)
+    if outcome.folder.checkpoints.is_dir():
+        meaning = "all figures, and which classes are mistaken"
+        if data.task.kind == "next_token":
+            prompt, num_tokens = _prompt(data)
+            steps.append((f'dltrain generate {name} "{prompt}" -n {num_tokens}', "let it write on"))
+        if data.task.kind in ("next_token", "regression"):
+            meaning = "all figures"
+        steps.append((f"dltrain evaluate {name}", meaning))
+    if outcome.folder.tensorboard.is_dir():
+        steps.append((f"dltrain board {name}", "curves in the browser"))
+    if outcome.folder.checkpoints.is_dir() and longer:
+        steps.append((f"dltrain resume {name} {' '.join(longer)}", "train longer"))
+    return steps
+
+
+def _prompt(data: Data) -> tuple[str, int]:
+    """Returns the beginning of a line of the data, and how many tokens to add to it."""
+    from dltrain.data.tokens import TextCodec, join
+
+    codec = TextCodec.from_dict(data.preprocessing)
+    row = 0 if codec.kind == "word" else min(4, len(data.train) - 1)
+    text = join(codec.vocabulary.decode(data.train.inputs[row].tolist()), codec.kind).strip()
+    return text, 4 if codec.kind == "word" else 20
+
+
+def print_outcomes(outcomes: list[tuple[str, Outcome]]) -> None:
+    """Prints the runs of a multirun side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dltrain.console import number
+
+    if len(outcomes) < 2:
+        return
+    table = Table()
+    for title in ("run", "overrides", "best", "in epoch", "validation", "test"):
+        table.add_column(title, justify="left" if title in ("run", "overrides") else "right")
+    for overrides, outcome in outcomes:
+        best, test = outcome.result.get("best", {}), outcome.result.get("test", {})
+        names = outcome.trainer.metrics.names
+        shown = names[1] if len(names) > 1 else names[0]
+        table.add_row(
+            outcome.folder.path.name,
+            overrides,
+            f"{best['metric']} {number(best['value'])}" if best else "",
+            str(best.get("epoch", "")),
+            f"{shown} {number(outcome.result['last'][f'val/{shown}'])}",
+            f"{shown} {number(test[f'test/{shown}'])}" if test else "",
+        )
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
+    console.print(f"runs in {outcomes[0][1].folder.path.parent}", markup=False, soft_wrap=True)
