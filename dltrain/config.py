@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import re
 import sys
 import traceback
 import types
@@ -156,7 +157,7 @@ def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Conf
     if problems:  # what these modules register would be missed next, and that is no mistake of its own
         raise ConfigError(*problems)
     config = convert(container, Config, "", problems)
-    problems = _with_suggestions(problems, container)
+    problems = [_with_module_hint(problem, search_paths) for problem in _with_suggestions(problems, container)]
     if not problems:
         _check_together(config, problems)
     if problems:
@@ -293,10 +294,7 @@ def _convert_component(value: Any, kind: str, key: str, problems: list[str]) -> 
     try:
         entry = registry.find(kind, value["name"])
     except ConfigError as error:
-        hint = ""
-        if value["name"] in config_files.options(kind):
-            hint = f" {config_files.options(kind)[value['name']]} names it: import its module with 'imports=[MODULE]'."
-        problems.append(f"{key}.name = {shown(value['name'])}: {error}{hint}")
+        problems.append(f"{key}.name = {shown(value['name'])}: {error}")
         return None
     return _convert_dataclass(value, entry.settings, key, problems)
 
@@ -378,6 +376,13 @@ def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[st
             problem += suggestion(problem.split("'")[1], known)
         completed.append(problem)
     return completed
+
+
+def _with_module_hint(problem: str, folders: tuple[Path, ...]) -> str:
+    """Adds to an unregistered name that a YAML file of the user's has, that its module must be imported."""
+    match = re.match(r"(\w+)\.name = '([^']+)': no ", problem)
+    file = config_files.options(match[1], list(folders)).get(match[2]) if match else None
+    return problem if file is None else f"{problem} {file} is there: import its module with 'imports=[MODULE]'."
 
 
 def suggestion(key: str, known: list[str]) -> str:

@@ -129,7 +129,8 @@ class Metrics:
         if self.confusion is not None:
             figures.update(_precision_recall_f1(self.confusion))
         if "perplexity" in self.names:
-            figures["perplexity"] = float(np.exp(np.float64(sums["surprise"] / count)))
+            with np.errstate(over="ignore"):  # beyond the range of floats it is infinite
+                figures["perplexity"] = float(np.exp(np.float64(sums["surprise"] / count)))
         if self.task.kind == "regression":
             figures.update(_regression_figures(count, sums))
         return {name: figures[name] for name in self.names}

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dltrain import compose, config, config_files
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, Interrupted
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class Job:
         return container
 
 
+class _Stop(BaseException):
+    """Takes an interruption through Hydra, for which any ``Exception`` is the failure of one job alone."""
+
+    def __init__(self, interruption: Interrupted) -> None:
+        super().__init__()
+        self.interruption = interruption
+
+
 def run(flags: list[str], overrides: list[str], folders: list[Path], task: Callable[[Job], None]) -> None:
     """Checks each value of the comma lists, then lets Hydra run the jobs, or print the config.
 
@@ -55,12 +63,16 @@ def run(flags: list[str], overrides: list[str], folders: list[Path], task: Calla
 
     Raises:
         ConfigError: the overrides cannot be used.
+        Interrupted: a job raised it; none comes after it.
     """
 
     def with_job(job_config: DictConfig) -> None:
         settings = HydraConfig.get()
         folder = Path(settings.sweep.dir) / settings.sweep.subdir
-        task(Job(list(settings.overrides.task), folder, job_config))
+        try:
+            task(Job(list(settings.overrides.task), folder, job_config))
+        except Interrupted as error:
+            raise _Stop(error) from error
 
     configs, before = str(config_files.config_dir()), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -71,6 +83,8 @@ def run(flags: list[str], overrides: list[str], folders: list[Path], task: Calla
             hydra.main(config_path=configs, config_name=config_files.ENTRY, version_base="1.3")(with_job)()
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error).splitlines()[0]) from error
+        except _Stop as stop:
+            raise stop.interruption from None
         finally:
             sys.argv = before
 

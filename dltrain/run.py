@@ -82,7 +82,7 @@ def build(config: Config) -> Parts:
     if problems or model is None or loss is None:
         raise ConfigError(*problems)
     size = sum(parameter.numel() for parameter in model.parameters())
-    device.set_threads(config.device.threads, size, config.trainer.batch_size)
+    device.set_threads(config.device.threads, size, min(config.trainer.batch_size, len(data.train)))
     return Parts(config, target, data, model, loss)
 
 

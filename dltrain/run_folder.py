@@ -89,20 +89,6 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
-    def is_running(self) -> bool:
-        """Tells whether a process holds the folder at this moment."""
-        try:
-            descriptor = os.open(self.lock_file, os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-
     def read_result(self) -> dict[str, Any]:
         """Returns what the run reported at its end, or {} where it has not ended."""
         return read_json(self.result) if self.result.exists() else {}

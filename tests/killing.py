@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -56,13 +57,28 @@ def train(
     process = _CONTEXT.Process(target=_train, args=(str(folder), overrides, list(resume_with)))
     process.start()
     if kill_after is not None:
-        while process.is_alive() and not RunFolder(folder).is_running():
+        while process.is_alive() and not is_running(folder):
             time.sleep(0.001)
         process.join(kill_after)
         if process.is_alive():
             os.kill(process.pid or 0, number)
     process.join()
     return process.exitcode if process.exitcode is not None else 1
+
+
+def is_running(folder: Path) -> bool:
+    """Tells whether a process holds the folder at this moment."""
+    try:
+        descriptor = os.open(RunFolder(folder).lock_file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def train_with_kills(folder: Path, overrides: list[str], instants: list[float]) -> int:

@@ -17,6 +17,7 @@ from commandline import DLTRAIN, QUICK, Answer, at_terminal, environment, only_r
 
 from dltrain import cli, config_files
 from dltrain.run_folder import RunFolder
+from dltrain.trainer import Trainer
 
 CONFIG, DATA, CHECKPOINT, MACHINE, DIVERGED, FAILED_TRIALS = 2, 3, 4, 5, 6, 8
 
@@ -82,19 +83,18 @@ def test_a_mistake_is_refused_with_a_message(line, dltrain, work):
 
 
 def test_all_mistakes_are_told_together(dltrain, work):
-    line = "data=digit model=lsmt optimizr.lr=1 trainer.max_epochs=-1 optimizer.lr=abc +foo=1 imports=[no_such_module]"
+    line = "data=digit model=lsmt optimizr.lr=1 trainer.max_epochs=-1 optimizer.lr=abc +foo=1"
     words = [
-        "7 mistakes in the config:",
+        "6 mistakes in the config:",
         "no data named 'digit'",
         "no model named 'lsmt'",
         "no setting 'optimizr.lr'",
         "trainer.max_epochs = -1",
         "optimizer.lr = 'abc'",
         "no setting 'foo'",
-        "no module 'no_such_module'",
     ]
     answer = refused(dltrain, work, line.split(), CONFIG, words)
-    assert len(answer.err.splitlines()) == 8
+    assert len(answer.err.splitlines()) == 7
     words = ["2 mistakes", "no setting 'optimizr.lr'", "no setting 'modle'"]
     refused(dltrain, work, ["-m", "optimizr.lr=1,2", "modle=3"], CONFIG, words)
     words = ["2 mistakes", "model.name = 'mlp'", "loss.name = 'mse'"]
@@ -214,9 +214,9 @@ def test_a_mistake_in_the_file_of_config_is_told(content, words, dltrain, work):
 @pytest.mark.parametrize("flags", [[], ["-m"], ["--cfg", "job"]])
 def test_a_config_folder_that_is_missing_is_told(flags, dltrain, work, monkeypatch):
     words = ["the config folder", "nope does not exist", "--config-dir or DLTRAIN_CONFIG_PATH"]
-    refused(dltrain, work, ["--config-dir", "nope", *flags], MACHINE, words)
+    refused(dltrain, work, ["--config-dir", "nope", *flags], CONFIG, words)
     monkeypatch.setenv("DLTRAIN_CONFIG_PATH", "nope")
-    refused(dltrain, work, flags, MACHINE, words)
+    refused(dltrain, work, flags, CONFIG, words)
 
 
 def test_imports_that_fail_are_told_with_their_place(dltrain, work):
@@ -233,11 +233,23 @@ def test_imports_that_fail_are_told_with_their_place(dltrain, work):
     ]
     names = "cli_needs_more,cli_raises,cli_no_python,cli_missing"
     before = {path.name for path in work.iterdir()}
-    answer = dltrain(f"imports=[{names}]")
+    answer = dltrain(f"imports=[{names}]", "optimizer.lr=-1")  # it may be a module that would know
     assert answer.code == CONFIG
     for word in words:
         assert word in answer.err
+    assert "4 mistakes in the config:" in answer.err and "optimizer.lr" not in answer.err
     assert {path.name for path in work.iterdir()} - {"__pycache__"} == before
+
+
+def test_a_model_whose_module_is_not_imported_is_told(dltrain, work):
+    path = work / "mine" / "model" / "tiny_one.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("name: tiny_one\n")
+    words = [
+        "model.name = 'tiny_one': no model named 'tiny_one'.",
+        f"{path} is there: import its module with 'imports=[MODULE]'.",
+    ]
+    refused(dltrain, work, ["--config-dir", "mine", "model=tiny_one"], CONFIG, words)
 
 
 def test_data_that_cannot_be_read_is_told(dltrain, work):
@@ -261,7 +273,7 @@ def test_a_korean_name_with_spaces_and_parentheses_needs_no_quotes(dltrain, work
     assert answer.code == 0, answer.err
     assert f"{name} is read as CP949" in answer.err
     saved = yaml.safe_load((only_run(work) / "config.yaml").read_text(encoding="utf-8"))
-    assert saved["data"]["path"] == name
+    assert saved["data"]["path"] == str(work / name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -301,7 +313,7 @@ def test_a_folder_that_cannot_be_written_is_told(dltrain, work, monkeypatch):
 def test_a_run_folder_in_use_is_told(dltrain, work):
     assert dltrain(*QUICK, "run_dir=mine").code == 0
     words = ["run_dir=mine holds a run already", "dltrain resume mine"]
-    refused(dltrain, work, [*QUICK, "run_dir=mine"], MACHINE, words)
+    refused(dltrain, work, [*QUICK, "run_dir=mine"], CONFIG, words)
     (work / "file").touch()
     refused(dltrain, work, [*QUICK, "run_dir=file"], MACHINE, ["file is a file"])
     with RunFolder(work / "mine").locked():
@@ -365,8 +377,10 @@ def test_the_next_steps_name_a_run_that_is_elsewhere_and_only_what_works(dltrain
     assert answer.code == CONFIG  # no callbacks, so none that ~callbacks.tensorboard could drop
     answer = dltrain(*QUICK[:-1], "callbacks=none", "run_dir=mine")
     assert answer.code == 0
-    assert "dltrain resume mine trainer.max_epochs=2" in answer.out
-    assert "evaluate" not in answer.out.partition("next:")[2] and "board" not in answer.out
+    after = answer.out.partition("next:")[2]
+    assert not any(verb in after for verb in ("evaluate", "board", "resume"))
+    answer = dltrain(*QUICK[:-1], "callbacks=[checkpoint]", "run_dir=third")
+    assert "dltrain resume third trainer.max_epochs=2" in answer.out
 
 
 def rows(run: Path):
@@ -398,6 +412,47 @@ def test_cfg_prints_the_config_and_trains_nothing(dltrain, work):
     assert [path.name for path in work.iterdir()] == ["mine"]
 
 
+MODULE = """
+from dataclasses import dataclass
+from torch import nn
+from dltrain import registry
+from dltrain.config import setting
+
+@dataclass(frozen=True)
+class Settings:
+    name: str = setting("Name of the model.")
+
+@registry.register("model", "{name}", Settings)
+def build(settings, *, task):
+    if task.kind == "next_token":
+        return nn.Sequential(nn.Embedding(task.output_size, 4), nn.Flatten(), nn.Linear(20, task.output_size))
+    return nn.Linear(4, task.output_size)
+"""
+
+
+def test_a_folder_of_modules_is_given_to_the_verbs_of_runs_too(work):
+    """In processes of their own, which have not imported the module yet."""
+    (work / "mine" / "model").mkdir(parents=True)
+    (work / "mine" / "model" / "own.yaml").write_text("name: own\n")
+    (work / "mine" / "cli_verbs_own.py").write_text(MODULE.format(name="own"))
+    mine = ["--config-dir", "mine"]
+    common = [*mine, "imports=[cli_verbs_own]", "model=own", "data=korean_text", "~callbacks.tensorboard"]
+    lines = [
+        ([*common, "trainer.max_epochs=1", "run_dir=run"], 0),
+        (["resume", "run", "trainer.max_epochs=2"], CONFIG),
+        (["resume", "run", "trainer.max_epochs=2", *mine, "optimizer.lr=0.1"], 0),
+        (["evaluate", "run", *mine], 0),
+        (["generate", *mine, "run", "그의", "-n", "1"], 0),
+    ]
+    for line, code in lines:
+        with start(*line, cwd=work) as process:
+            _, err = process.communicate(timeout=120)
+        assert process.returncode == code, (line, err)
+        assert ("--config-dir DIR looks in DIR too" in err) == (code == CONFIG)
+    saved = yaml.safe_load((work / "run" / "config.yaml").read_text(encoding="utf-8"))
+    assert (saved["trainer"]["max_epochs"], saved["optimizer"]["lr"]) == (2, 0.1)
+
+
 # --- multiruns --------------------------------------------------------------------------------------------
 
 
@@ -418,6 +473,37 @@ def test_a_multirun_trains_every_combination(dltrain, work):
     assert answer.err.count("epoch 1/1") == 4  # the log lines of each, as in a single run
     assert answer.out.count("\nrun runs/sweeps/") == 4
     assert dltrain("evaluate", "trials/2").code == 0
+
+
+def test_a_signal_in_a_job_ends_the_multirun(dltrain, work, monkeypatch):
+    train_epoch = Trainer._train_epoch
+
+    def signalled(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        train_epoch(self)
+
+    monkeypatch.setattr(Trainer, "_train_epoch", signalled)
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
+    assert answer.code == 128 + signal.SIGTERM
+    assert "Go on with: dltrain resume runs/sweeps/" in answer.err
+    (result,) = work.glob("runs/sweeps/*/trials/*/result.json")
+    assert json.loads(result.read_text())["status"] == "interrupted"
+
+
+def test_a_signal_after_a_job_is_done_ends_the_multirun(dltrain, work, monkeypatch):
+    evaluate = Trainer._evaluate
+
+    def signalled(self, split):
+        if split is self.test:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(self, split)
+
+    monkeypatch.setattr(Trainer, "_evaluate", signalled)
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
+    assert answer.code == 128 + signal.SIGINT
+    assert "stopped between two runs of the multirun" in answer.err
+    (result,) = work.glob("runs/sweeps/*/trials/*/result.json")
+    assert json.loads(result.read_text())["status"] == "done"
 
 
 def test_a_failing_combination_does_not_end_the_others(dltrain, work):
@@ -500,6 +586,26 @@ def test_a_reader_that_goes_away_is_no_mistake(work):
     assert done.stdout.startswith("data: ")
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("redirection", "code"), [(">&-", 0), ("2>&-", 0), ("> /dev/full", MACHINE)])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_told_without_a_traceback(redirection, code, buffered, work):
+    done = subprocess.run(
+        ["bash", "-c", f"{DLTRAIN[0]} -m dltrain list {redirection}"],
+        cwd=work,
+        env={**environment(), "PYTHONUNBUFFERED": buffered},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code:
+        assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    else:
+        assert done.stderr == ""
 
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dltrain import compose, config_files, multirun
-from dltrain.errors import ConfigError, MachineError
+from dltrain.errors import ConfigError
 
 
 def problems(function, *arguments) -> list[str]:
@@ -121,7 +121,7 @@ def test_folders_of_ones_own_come_first_and_leave_no_trace(tmp_path, monkeypatch
     monkeypatch.delenv("DLTRAIN_CONFIG_PATH")
     assert compose.compose([], [tmp_path / "one"]).container["model"]["hidden"] == [1]
     assert "DLTRAIN_CONFIG_PATH" not in os.environ
-    with pytest.raises(MachineError, match="three does not exist"):
+    with pytest.raises(ConfigError, match="three does not exist"):
         compose.compose([], [tmp_path / "three"])
 
 

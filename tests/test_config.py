@@ -141,10 +141,10 @@ def test_every_yaml_file_of_the_fixed_groups_sets_exactly_their_settings(group, 
         ("optimizer.lr", -1, "optimizer.lr = -1: must be a number above 0."),
         ("optimizer.lr", 0, "optimizer.lr = 0: must be a number above 0."),
         ("optimizer.lr", "fast", "optimizer.lr = 'fast': must be a number above 0."),
-        ("optimizer.lr", True, "optimizer.lr = True: must be a number above 0."),
-        ("optimizer.lr", None, "optimizer.lr = None: must be a number above 0."),
-        ("optimizer.lr", math.nan, "optimizer.lr = nan: must be a number above 0."),
-        ("optimizer.lr", math.inf, "optimizer.lr = inf: must be a number above 0."),
+        ("optimizer.lr", True, "optimizer.lr = true: must be a number above 0."),
+        ("optimizer.lr", None, "optimizer.lr = null: must be a number above 0."),
+        ("optimizer.lr", math.nan, "optimizer.lr = nan: must be finite and a number above 0."),
+        ("optimizer.lr", math.inf, "optimizer.lr = inf: must be finite and a number above 0."),
         ("optimizer.lr", [0.1], "optimizer.lr = [0.1]: must be a number above 0."),
         ("model.dropout", 1.0, "model.dropout = 1.0: must be a number at least 0 and below 1."),
         ("trainer.batch_size", 0, "trainer.batch_size = 0: must be a whole number at least 1."),
@@ -174,12 +174,12 @@ def test_every_yaml_file_of_the_fixed_groups_sets_exactly_their_settings(group, 
             "model.norm = 'bach': must be one of batch, layer or null. Did you mean 'batch'?",
         ),
         ("data.scaling", 1, "data.scaling = 1: must be one of none, standard, minmax."),
-        ("data.split_seed", True, "data.split_seed = True: must be a whole number at least 0."),
+        ("data.split_seed", True, "data.split_seed = true: must be a whole number at least 0."),
         ("device.name", "tpux", "device.name = 'tpux': must be one of auto, cpu, cuda."),
         ("device.name", "cud", "device.name = 'cud': must be one of auto, cpu, cuda. Did you mean 'cuda'?"),
         ("run_dir", 3, "run_dir = 3: must be text or null."),
         ("imports", "my_models", "imports = 'my_models': must be a list, each text."),
-        ("imports", None, "imports = None: must be a list, each text."),
+        ("imports", None, "imports = null: must be a list, each text."),
         ("device", "cpu", "device = 'cpu': must be a group of settings (name, threads, precision)"),
         (
             "callbacks",
@@ -273,7 +273,7 @@ def test_an_unknown_setting_gets_the_nearest_or_those_beside_it(key, text):
         ("loss", {}, f"loss = {{}}: needs a name. {there_is('loss')}"),
         ("loss", {"name": 3}, f"loss = {{'name': 3}}: needs a name. {there_is('loss')}"),
         ("scheduler", "cosine", f"scheduler = 'cosine': needs a name. {there_is('scheduler')}"),
-        ("scheduler", None, f"scheduler = None: needs a name. {there_is('scheduler')}"),
+        ("scheduler", None, f"scheduler = null: needs a name. {there_is('scheduler')}"),
     ],
 )
 def test_a_component_needs_a_registered_name(group, value, text):
@@ -343,7 +343,7 @@ def test_a_module_that_is_not_there_is_reported_with_the_places(working_director
     container = put(whole_config(), "imports", ["own_missing", "own_missing.part"])
     with pytest.raises(ConfigError) as caught:
         config.load(container, (folder,))
-    places = f"in {working_directory}, {folder} or in the installed packages"
+    places = f"in {working_directory}, {folder} or in the installed packages. --config-dir DIR looks in DIR too"
     assert str(caught.value) == (
         "2 mistakes in the config:\n"
         f"  1. imports: no module 'own_missing' {places}\n"
@@ -355,7 +355,10 @@ def test_a_missing_part_of_a_package_that_is_there_is_no_missing_dependency(work
     (working_directory / "own_package").mkdir()
     (working_directory / "own_package" / "__init__.py").touch()
     text = mistakes(put(whole_config(), "imports", ["own_package.models"]))
-    assert text == f"imports: no module 'own_package.models' in {working_directory} or in the installed packages"
+    assert text == (
+        f"imports: no module 'own_package.models' in {working_directory} or in the installed packages. "
+        "--config-dir DIR looks in DIR too"
+    )
 
 
 def test_what_a_module_itself_lacks_is_named(working_directory):

@@ -136,12 +136,25 @@ def test_r2_keeps_its_digits_where_the_targets_are_far_from_0():
     assert figures.compute()["r2"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_perplexity_is_e_to_the_loss():
+def test_perplexity_is_e_to_the_mean_cross_entropy():
     outputs, targets = samples(TASKS["next token"])
     figures = accumulated(TASKS["next token"]).compute()
     chances = outputs.double().softmax(dim=1)
     expected = math.exp(sk.log_loss(targets, chances, labels=range(12)))
     assert figures["perplexity"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [0.1, 99.0])
+def test_perplexity_does_not_depend_on_the_loss(loss):
+    """The loss may smooth its targets."""
+    figures = Metrics(TASKS["next token"])
+    outputs, targets = samples(TASKS["next token"])
+    for part in ragged():
+        figures.update(torch.tensor(loss), outputs[part], targets[part])
+    result = figures.compute()
+    assert result["loss"] == pytest.approx(loss)
+    expected = accumulated(TASKS["next token"]).compute()["perplexity"]
+    assert result["perplexity"] == pytest.approx(expected, rel=1e-6)
 
 
 # --- edges ------------------------------------------------------------------------------------------------
@@ -173,7 +186,7 @@ def test_r2_of_targets_that_are_all_the_same_is_no_number():
 
 def test_a_perplexity_beyond_all_numbers_is_infinite():
     result = Metrics(TASKS["next token"])
-    result.update(torch.tensor(1000.0), torch.randn(2, 12), torch.tensor([1, 2]))
+    result.update(torch.tensor(0.5), 1000 * torch.eye(12)[:2], torch.tensor([1, 2]))
     assert result.compute()["perplexity"] == math.inf
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import killing
@@ -25,8 +25,9 @@ from training import (
     without_times,
 )
 
-from dltrain import console, guards, registry, run, trained
+from dltrain import console, device, guards, registry, run, trained
 from dltrain.callbacks.base import Callback
+from dltrain.config import setting
 from dltrain.data import Samples
 from dltrain.errors import CheckpointError, ConfigError, Interrupted, MachineError, OutOfMemoryError
 from dltrain.run_folder import RunFolder
@@ -92,6 +93,88 @@ def test_the_fingerprint_is_that_of_all_samples_and_of_what_they_stand_for(tmp_p
     assert len(prints) == 6 and run.fingerprint(data) not in prints
 
 
+@pytest.fixture
+def narrow(tmp_path, monkeypatch):
+    """Registers the model 'narrow', which fits 3 values a sample; ``width`` makes its outputs."""
+
+    @dataclass(frozen=True)
+    class NarrowSettings:
+        name: str = setting("Name of the model.")
+        values: int = setting("Values of a sample.", min=1)
+        width: int = setting("Outputs.", min=1)
+
+    @registry.register("model", "narrow", NarrowSettings)
+    def build(settings, *, task):
+        return torch.nn.Linear(settings.values, settings.width)
+
+    def configured(**values):
+        loaded, container = configure(tmp_path / "run")
+        container["model"] = {"name": "narrow", **values}
+        return replace(loaded, model=NarrowSettings("narrow", **values)), container
+
+    return configured
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"values": 3, "width": 3}, r"^model: it cannot compute this data, inputs of shape \(B, 4\), float32: Runtime"),
+        ({"values": 4, "width": 2}, r"^model: it gives outputs of shape \(2, 2\) where this task needs \(2, 3\)$"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data_is_told_before_a_folder_is_made(values, text, narrow, tmp_path):
+    with pytest.raises(ConfigError, match=text):
+        run.train(*narrow(**values), [])
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_samples_that_try_the_model_change_nothing(tmp_path):
+    parts = run.build(configure(tmp_path, "model=mlp", "model.norm=batch", "model.dropout=0.5")[0])
+    assert parts.model.training
+    statistics = [value for name, value in parts.model.state_dict().items() if "num_batches" in name]
+    assert statistics and all(int(value) == 0 for value in statistics)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    run._trial_pass(parts.model, parts.data, parts.device)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_batch_normalisation_of_a_single_sample_is_refused(monkeypatch, tmp_path):
+    loaded, _ = configure(tmp_path, "model=mlp", "model.norm=batch")
+    data = registry.build("data", loaded.data)
+    single = replace(data, train=Samples(data.train.inputs[:1], data.train.targets[:1]))
+    monkeypatch.setattr(run.registry, "build", _instead_of_data(single, registry.build))
+    with pytest.raises(ConfigError, match="batch normalisation needs two samples in a batch, and there is one to tr"):
+        run.build(loaded)
+
+
+def _instead_of_data(data, build):
+    return lambda kind, settings, **known: data if kind == "data" else build(kind, settings, **known)
+
+
+def test_memory_that_runs_out_while_building_is_told(monkeypatch, tmp_path):
+    def greedy(*arguments):
+        torch.empty(2**50)
+
+    for name in ("build", "build_step", "build_trainer"):
+        with monkeypatch.context() as patch:
+            patch.setattr(run, name, greedy)
+            with pytest.raises(OutOfMemoryError) as caught:
+                train(tmp_path / name, *RAGGED)
+        assert caught.value.exit_code == 7
+
+
+def test_threads_are_chosen_anew_for_each_run_of_a_process(monkeypatch):
+    monkeypatch.setattr(device, "_ALL_THREADS", 2)
+    before = torch.get_num_threads()
+    try:
+        chosen = [device.set_threads(None, size, 32) for size in (100, 10**6, 100, 10**6)]
+        assert chosen == [1, 2, 1, 2]
+        assert device.set_threads(1, 10**6, 32) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 # --- the folder of a run ----------------------------------------------------------------------------------
 
 
@@ -122,7 +205,7 @@ def test_notes_on_the_data_are_said_once_in_the_log(tmp_path):
 
 def test_a_run_folder_is_used_once(tmp_path):
     train(tmp_path / "run", "trainer.max_epochs=1")
-    with pytest.raises(MachineError, match=r"holds a run already. Go on with it: dltrain resume"):
+    with pytest.raises(ConfigError, match=r"holds a run already. Go on with it: dltrain resume"):
         train(tmp_path / "run", "trainer.max_epochs=1")
 
 
@@ -196,6 +279,43 @@ def test_changed_data_are_refused_and_nothing_is_touched(tmp_path):
     assert after == before
 
 
+def test_trained_weights_of_changed_data_are_refused(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("가는 말이 고와야 오는 말이 곱다\n", encoding="utf-8")
+    outcome = train(
+        tmp_path / "run", "data=korean_text", f"data.path={text}", "model=rnn", "trainer.max_epochs=1",
+        callbacks=("checkpoint",),
+    )  # fmt: skip
+    text.write_text("가는 말이 고와야 오는 말이 좋다\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"the data of .* have changed since it was trained"):
+        trained.load_trained(outcome.folder, outcome.parts.config, "last")
+
+
+def test_a_run_finds_its_data_from_another_folder(monkeypatch, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "text.txt").write_text("가는 말이 고와야 오는 말이 곱다\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    common = ("data=korean_text", "model=rnn", "trainer.max_epochs=1")
+    for name, path in (("relative", "text.txt"), ("home", "~/text.txt")):
+        train(tmp_path / name, *common, f"data.path={path}", callbacks=("checkpoint",))
+        saved = yaml.safe_load((tmp_path / name / "config.yaml").read_text(encoding="utf-8"))
+        assert saved["data"]["path"] == str(tmp_path / "text.txt")
+        monkeypatch.chdir(tmp_path / "a")
+        assert resume(tmp_path / name, "trainer.max_epochs=2").trainer.state.epoch == 2
+        monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("limit", "reached"), [("trainer.max_epochs=2", 3), ("trainer.max_steps=8", 9)])
+def test_a_limit_below_what_is_reached_is_refused_and_nothing_is_touched(limit, reached, tmp_path):
+    train(tmp_path / "run", *RAGGED, "trainer.max_epochs=3", callbacks=("checkpoint",))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=rf"the run is at {reached} already. Give more than that$"):
+        resume(tmp_path / "run", limit)
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert after == before
+
+
 def edit_config(folder: Path, group: str, **changes) -> None:
     path = folder / "config.yaml"
     container = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -252,8 +372,8 @@ def test_a_second_process_is_refused_while_the_first_trains(tmp_path):
         assert killing.train(folder.path, []) == MachineError.exit_code
         with pytest.raises(MachineError, match=rf"is being trained by another process \(number {os.getpid()}\)"):
             resume(folder.path, "trainer.max_epochs=2")
-        assert folder.is_running()
-    assert not folder.is_running()
+        assert killing.is_running(folder.path)
+    assert not killing.is_running(folder.path)
     after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     assert after == before  # the lock holds the number of this process, which trained it
     assert killing.train(folder.path, []) == 0
@@ -361,28 +481,32 @@ def test_the_best_and_the_last_weights_can_be_loaded(tmp_path):
     best = outcome.result["best"]
     assert best["step"] < 18  # such a large rate does not end at its best
     for name, step in (("best", best["step"]), ("last", 18), ("step-00000018", 18)):
-        state = trained.load_state(outcome.folder, name)
+        found, state = trained.load_state(outcome.folder, name)
+        assert found == (best["checkpoint"] if name == "best" else "step-00000018")
         assert state.get("step", state.get("progress", {}).get("step")) == step
-    parts = trained.load_trained(outcome.folder, outcome.parts.config, "best")
+    parts, found = trained.load_trained(outcome.folder, outcome.parts.config, "best")
+    assert found == best["checkpoint"]
     with torch.no_grad():
         split = parts.split("validation")
         loss = parts.loss(parts.model(split.inputs), split.targets)
     assert float(loss) == pytest.approx(best["value"], rel=1e-5)
-    with pytest.raises(CheckpointError, match=r"has no checkpoint 'step-1'. There is: best-step-"):
+    with pytest.raises(CheckpointError, match=r"has no checkpoint 'step-1'. There is: best, last, best-step-"):
         trained.load_state(outcome.folder, "step-1")
 
 
-def test_without_best_weights_the_last_are_taken(tmp_path):
+def test_without_best_weights_the_last_are_taken_and_the_log_says_so(tmp_path, caplog):
     outcome = train(
         tmp_path / "run", "trainer.max_epochs=1", "callbacks.checkpoint.keep_best=0", callbacks=("checkpoint",)
     )
-    assert trained.load_state(outcome.folder, "best")["progress"]["epoch"] == 1
+    name, state = trained.load_state(outcome.folder, "best")
+    assert (name, state["progress"]["epoch"]) == ("step-00000003", 1)
+    assert "keeps no best weights: taking the last" in caplog.text
     assert outcome.result["test_weights"] == "last" and "best" not in outcome.result
 
 
 def test_a_run_without_checkpoints_says_so(tmp_path):
     outcome = train(tmp_path / "run", "trainer.max_epochs=1")
-    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+    with pytest.raises(CheckpointError, match=r"keeps no checkpoint: it was trained without callbacks\.checkpoint"):
         trained.load_state(outcome.folder, "best")
 
 

@@ -498,9 +498,39 @@ def test_a_state_goes_on_in_another_trainer(tmp_path):
 
 def test_another_number_of_threads_is_noted(tmp_path):
     trainer = build_trainer(tmp_path)
-    state = {**trainer.state_dict(), "threads": 7}
+    state = trainer.state_dict()
+    state["made_with"]["threads"] = 7
     (note,) = trainer.load_state_dict(state)
     assert note.startswith("the run used 7 CPU threads before, now 1:") and "device.threads=7 keeps them" in note
+
+
+def test_the_state_says_what_it_was_made_with(tmp_path):
+    plain = build_trainer(tmp_path / "plain", "trainer.max_epochs=3").state_dict()["made_with"]
+    assert plain == {"device": "cpu", "precision": "fp32", "threads": 1, "length": None}
+    follows = build_trainer(tmp_path / "follows", "trainer.max_epochs=3", "scheduler=cosine", "device.precision=bf16")
+    assert follows.state_dict()["made_with"] == {
+        "device": "cpu", "precision": "bf16", "threads": 1, "length": [3, None],
+    }  # fmt: skip
+
+
+def test_each_difference_in_how_it_was_made_is_noted(tmp_path):
+    trainer = build_trainer(tmp_path, "trainer.max_epochs=3", "scheduler=cosine")
+    state = trainer.state_dict()
+    assert trainer.load_state_dict(state) == []
+    state["made_with"] = {"device": "cuda", "precision": "bf16", "threads": 1, "length": [2, None]}
+    length, device, precision = trainer.load_state_dict(state)
+    assert length.startswith("the training has another length than before, and the learning rate follows a schedule")
+    assert device == "the device was cuda before, now it is cpu: the results will differ a little"
+    assert precision == "the precision was bf16 before, now it is fp32: the results will differ a little"
+
+
+def test_another_length_is_noted_only_where_a_schedule_changes_the_rate(tmp_path):
+    for scheduler, expected in (("constant", 0), ("cosine", 1)):
+        shorter, longer = (
+            build_trainer(tmp_path / f"{scheduler}-{epochs}", f"scheduler={scheduler}", f"trainer.max_epochs={epochs}")
+            for epochs in (2, 4)
+        )
+        assert len(longer.load_state_dict(shorter.state_dict())) == expected
 
 
 def test_weights_of_another_model_are_refused_with_their_shapes(tmp_path):

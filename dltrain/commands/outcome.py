@@ -87,15 +87,16 @@ def print_outcomes(outcomes: list[tuple[str, Outcome]]) -> None:
     if len(outcomes) < 2:
         return
     table = Table()
-    for title in ("run", "overrides", "best", "in epoch", "validation", "test"):
-        table.add_column(title, justify="left" if title in ("run", "overrides") else "right")
+    for title in ("run", "differs in", "best", "in epoch", "validation", "test"):
+        table.add_column(title, justify="left" if title in ("run", "differs in") else "right", overflow="fold")
+    common = set.intersection(*(set(overrides.split()) for overrides, _ in outcomes))
     for overrides, outcome in outcomes:
         best, test = outcome.result.get("best", {}), outcome.result.get("test", {})
         names = outcome.trainer.metrics.names
         shown = names[1] if len(names) > 1 else names[0]
         table.add_row(
             outcome.folder.path.name,
-            overrides,
+            " ".join(word for word in overrides.split() if word not in common),
             f"{best['metric']} {number(best['value'])}" if best else "",
             str(best.get("epoch", "")),
             f"{shown} {number(outcome.result['last'][f'val/{shown}'])}",

@@ -165,3 +165,17 @@ def test_a_run_that_fails_after_a_best_value_leaves_none_that_its_state_does_not
     assert saved(tmp_path / "run") == saved(tmp_path / "whole")
     assert result_of(tmp_path / "run")["best"] == result_of(tmp_path / "whole")["best"]
     assert store.pointed("best") == result_of(tmp_path / "run")["best"]["checkpoint"]
+
+
+def test_with_another_metric_the_best_weights_are_looked_for_anew(tmp_path):
+    common = (*RAGGED, NOW, "callbacks.checkpoint.keep_last=9")
+    train(tmp_path, *common, "trainer.max_epochs=3", callbacks=("checkpoint",))
+    store = CheckpointStore(tmp_path / "checkpoints")
+    assert store.load(store.pointed("last"))["callbacks"]["checkpoint"]["monitor"] == "val/loss"
+    outcome = resume(tmp_path, "trainer.max_epochs=4", "callbacks.checkpoint.monitor=val/accuracy")
+    assert result_of(tmp_path)["best"]["metric"] == "val/accuracy"
+    assert result_of(tmp_path)["best"]["step"] == 12  # nothing of the steps before counts
+    assert [name for name in saved(tmp_path) if name.startswith("step-")] == [
+        f"step-{step:08d}" for step in (3, 6, 9, 12)
+    ]
+    assert outcome is not None and store.pointed("best") == result_of(tmp_path)["best"]["checkpoint"]

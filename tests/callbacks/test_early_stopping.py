@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from training import build_trainer, rows_of, train
+from training import build_trainer, result_of, resume, rows_of, train
 
 NAN, INF = math.nan, math.inf
 
@@ -100,3 +100,25 @@ def test_the_test_split_is_evaluated_with_the_best_weights(tmp_path):
         with torch.no_grad():
             loss = outcome.parts.loss(outcome.trainer.model(split.inputs), split.targets)
         assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_with_another_metric_it_counts_anew(feed):
+    first, _, _ = feed([3, 1, 2])
+    assert first.state_dict()["monitor"] == "val/loss"
+    second, _, _ = feed([], monitor="val/accuracy")
+    second.load_state_dict(first.state_dict())
+    assert (second.best, second.waited, second.best_weights()) == (None, 0, None)
+
+
+def test_a_run_that_was_killed_after_it_stopped_stops_again_and_trains_no_further(tmp_path):
+    run = tmp_path / "run"
+    common = ("optimizer.lr=100", "trainer.max_epochs=30", "callbacks.early_stopping.patience=2")
+    train(run, *common, callbacks=("checkpoint", "early_stopping"))
+    expected, rows = result_of(run), rows_of(run)
+    assert expected["stop_reason"].startswith("early stopping: val/loss") and expected["epochs"] < 30
+    (run / "result.json").write_text('{"status": "running"}')
+    resume(run)
+    again = result_of(run)
+    for name in ("status", "stop_reason", "steps", "best", "test"):
+        assert again[name] == expected[name], name
+    assert rows_of(run) == rows

@@ -25,13 +25,14 @@ def test_task_and_splits_are_told_in_words(data, tmp_path):
     assert (describe_task(context.data), describe_splits(context.data)) == TEXTS[data]
 
 
-def test_a_run_starts_with_three_lines_and_a_resumed_one_says_where(tmp_path, capsys):
+def test_a_run_starts_with_four_lines_and_a_resumed_one_says_where(tmp_path, capsys):
     console.log_to(None)
     run = tmp_path / "run"
     train(run, "model=mlp", "model.hidden=[128, 64]", *SHORT, callbacks=("summary", "checkpoint"))
     assert capsys.readouterr().err.splitlines() == [
         "data    iris: 3 classes from 4 (multiclass); 90 training, 30 validation, 30 test samples",
         "model   mlp: 9,091 parameters; optimizer sgd, lr 0.01",
+        "device  cpu, fp32, 1 threads",
         f"run     {run}",
     ]
     resume(run, "trainer.max_epochs=2")

@@ -44,9 +44,11 @@ def test_splits_and_checkpoints(runs, dltrain):
     rows = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
     last = figures(dltrain("evaluate", "iris", "--json", "--split", "validation", "--checkpoint", "last"))
     assert last["figures"]["loss"] == pytest.approx(rows[-1]["val/loss"])
-    assert last["checkpoint"] == "last"
+    result = json.loads((runs[0] / "result.json").read_text())
+    assert last["checkpoint"] == f"step-{rows[-1]['step']:08d}"
     best = figures(dltrain("evaluate", "iris", "--json", "--split", "validation"))
     assert best["figures"]["loss"] == pytest.approx(min(row["val/loss"] for row in rows))
+    assert best["checkpoint"] == result["best"]["checkpoint"]
     train = figures(dltrain("evaluate", "iris", "--json", "--split", "train"))
     assert train["samples"] == 90
 

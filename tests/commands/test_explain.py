@@ -137,6 +137,12 @@ def test_what_can_be_explained_is_told_beside_what_cannot(dltrain):
     assert "no setting 'sed'. Did you mean 'seed'?" in answer.err
 
 
+def test_the_last_part_of_a_key_alone_finds_the_key(dltrain):
+    answer = dltrain("explain", "lr")
+    assert answer.code == 2
+    assert "no setting 'lr'. Did you mean 'optimizer.lr'?" in answer.err
+
+
 def test_without_a_key_all_settings_are_listed(dltrain):
     lines = dltrain("explain", "model=lstm").out.splitlines()
     keys = [line.split()[0] for line in lines]

@@ -58,11 +58,32 @@ def test_a_damaged_checkpoint_is_told(runs, dltrain):
 def test_a_missing_checkpoint_is_told(runs, dltrain):
     answer = dltrain("evaluate", "last", "--checkpoint", "step-1")
     assert answer.code == CHECKPOINT
-    assert "has no checkpoint 'step-1'. There is: best-step-" in answer.err
+    assert "has no checkpoint 'step-1'. There is: best, last, best-step-" in answer.err
     shutil.rmtree(runs[1] / "checkpoints")
     answer = dltrain("evaluate", "last")
     assert answer.code == CHECKPOINT
+    assert f"{runs[1]} keeps no checkpoint" in answer.err
+    (runs[1] / "result.json").unlink()
+    answer = dltrain("evaluate", "last")
+    assert answer.code == CHECKPOINT
     assert f"has no checkpoint yet. Go on with it: dltrain resume {runs[1]}" in answer.err
+
+
+def test_a_damaged_pointer_is_told(runs, dltrain):
+    (runs[1] / "checkpoints" / "best.json").write_text("{")
+    answer = dltrain("evaluate", "last")
+    assert answer.code == CHECKPOINT
+    assert "best.json is damaged. Name a checkpoint: --checkpoint with one of" in answer.err
+    assert dltrain("evaluate", "last", "--checkpoint", "last").code == 0
+
+
+def test_a_run_right_below_runs_is_found(runs):
+    mine = runs[0].parent.parent / "mine"
+    shutil.copytree(runs[0], mine)
+    os.utime(mine / "run.lock")
+    assert verbs.find("mine").path == mine == verbs.find("last").path
+    assert verbs.find("mine/").path == mine
+    assert [run.path for run in run_folder.all_runs()] == [*runs, mine]
 
 
 @pytest.mark.parametrize("content", ["model: [\n", "- 1\n", ""])

@@ -170,7 +170,7 @@ def test_a_vocabulary_that_keeps_no_target_is_an_error(load):
 
 def test_an_empty_path_is_no_way_to_the_built_in_text(load):
     # As from `data.path=$FILE` where FILE is not set.
-    with pytest.raises(DataError, match=r"this is a folder; give a text file$"):
+    with pytest.raises(DataError, match=r"^data\.path is empty: name a text file, or leave it out"):
         load(path="")
 
 

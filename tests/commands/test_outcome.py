@@ -1,0 +1,47 @@
+"""What is printed when training has ended."""
+
+from __future__ import annotations
+
+from commandline import QUICK
+
+LONG = ("data=iris", "model.hidden=[4]", "~callbacks.tensorboard")
+
+
+def test_the_test_column_says_which_weights_were_evaluated(dltrain):
+    assert "test, best weights" in dltrain(*QUICK).out
+    shown = dltrain(*QUICK, "callbacks.checkpoint.keep_best=0").out
+    assert " test " in shown and "best weights" not in shown
+
+
+def test_training_longer_names_what_stopped_the_run(dltrain):
+    stop = ["callbacks.early_stopping.patience=1", "optimizer=sgd", "optimizer.lr=100"]
+    longer = {
+        "trainer.max_epochs=2": ["trainer.max_epochs=1"],
+        "trainer.max_steps=4": ["trainer.max_steps=2", "trainer.max_epochs=null"],
+        "trainer.max_epochs=2 trainer.max_steps=6": ["trainer.max_steps=3", "trainer.max_epochs=1"],
+        "callbacks.early_stopping.patience=2": ["trainer.max_epochs=50", *stop],
+    }
+    for number, (overrides, limits) in enumerate(longer.items()):
+        answer = dltrain(*LONG, *limits, f"run_dir=run{number}")
+        assert answer.code == 0, answer.err
+        assert f"dltrain resume run{number} {overrides} " in answer.out, answer.out
+        told = dltrain("resume", f"run{number}").out.splitlines()[-1]
+        assert told == f"Train longer with: dltrain resume run{number} {overrides}"
+
+
+def test_several_runs_end_with_a_table_of_them(dltrain, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
+    after = answer.out.rpartition("\nrun runs/sweeps/")[2]
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in after.splitlines() if line.startswith("│")]
+    assert [line[:2] for line in lines] == [["0", "optimizer.lr=0.1"], ["1", "optimizer.lr=0.2"]]
+    for _, _, best, epoch, validation, test in lines:
+        assert best.startswith("val/loss ") and epoch == "1"
+        assert validation.startswith("accuracy ") and test.startswith("accuracy ")
+    assert "runs in runs/sweeps/" in after
+
+
+def test_a_multirun_of_one_run_has_no_table_of_runs(dltrain):
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1")
+    assert answer.code == 0, answer.err
+    assert "runs in runs/sweeps/" not in answer.out
