@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dltrain.data import Samples, batching
+from dltrain.data import Batch, Samples, Transform, batching
 from dltrain.data.batching import ResidentSplit, permutation
 
 NUM_SAMPLES = st.integers(1, 40)
@@ -51,7 +51,7 @@ def test_an_epoch_has_each_sample_once_with_its_target(num_samples, batch_size, 
     assert 1 <= len(batches[-1].targets) <= batch_size
     targets = torch.cat([batch.targets for batch in batches])
     assert sorted(targets.tolist()) == list(range(num_samples))
-    assert torch.equal(torch.cat([batch.inputs for batch in batches]), split.inputs[targets])
+    assert torch.equal(torch.cat([batch.inputs for batch in batches]), split.stored.inputs[targets])
     if seed is None:
         assert targets.tolist() == list(range(num_samples))
 
@@ -85,4 +85,88 @@ def test_gathering_in_pieces_changes_nothing(monkeypatch, start):
 
 def test_batches_in_the_samples_own_order_are_no_copies():
     split = split_of(10, batch_size=4, seed=None)
-    assert next(iter(split.batches(0))).inputs.data_ptr() == split.inputs.data_ptr()
+    assert next(iter(split.batches(0))).inputs.data_ptr() == split.stored.inputs.data_ptr()
+
+
+# --- several tensors, weights, chances, transforms --------------------------------------------------------
+
+
+def several(num_samples: int) -> Samples:
+    numbers = torch.arange(num_samples)
+    return Samples(
+        {"wide": numbers[:, None].float(), "deep": -numbers[:, None].float()},
+        {"kind": numbers, "price": numbers[:, None] / 2},
+        weights=numbers.float() + 1,
+    )
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("size", [4, 100])
+def test_several_tensors_and_weights_stay_together(seed, size):
+    split = several(23).split(batch_size=size, seed=seed, device="cpu")
+    batches = list(split.batches(epoch=1))
+    kinds = torch.cat([batch.targets["kind"] for batch in batches])
+    assert sorted(kinds.tolist()) == list(range(23))
+    assert [batch.size for batch in batches] == [min(size, 23 - first) for first in range(0, 23, size)]
+    for batch in batches:
+        kind = batch.targets["kind"]
+        assert torch.equal(batch.inputs["wide"][:, 0], kind.float())
+        assert torch.equal(batch.inputs["deep"][:, 0], -kind.float())
+        assert torch.equal(batch.targets["price"][:, 0], kind / 2)
+        assert torch.equal(batch.weights, kind.float() + 1)
+    for start in range(len(batches)):
+        again = [batch.targets["kind"].tolist() for batch in split.batches(epoch=1, start=start)]
+        assert again == [batch.targets["kind"].tolist() for batch in batches[start:]]
+
+
+def test_an_epoch_of_drawn_samples_has_the_chances_that_are_asked_for():
+    classes = torch.tensor([0] * 900 + [1] * 100)
+    chances = torch.where(classes == 0, 1 / 900, 1 / 100).double()
+    chances[0] = 0.0
+    split = Samples(torch.arange(1000), classes, chances=chances).split(batch_size=64, seed=0, device="cpu")
+    epochs = [torch.cat([batch.targets for batch in split.batches(epoch)]) for epoch in range(20)]
+    assert all(len(epoch) == 1000 for epoch in epochs)
+    assert torch.stack(epochs).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    drawn_samples = torch.cat([torch.cat([b.inputs for b in split.batches(epoch)]) for epoch in range(20)])
+    assert 0 not in drawn_samples and set(range(900, 1000)) <= set(drawn_samples.tolist())
+    late = torch.cat([batch.inputs for batch in split.batches(7, start=5)])
+    assert torch.equal(late, torch.cat([batch.inputs for batch in split.batches(7)])[5 * 64 :])
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+class Marked(Transform):
+    """Puts epoch and index beside the value."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+
+    def __call__(self, batch: Batch, indices: torch.Tensor, epoch: int | None) -> Batch:
+        mark = torch.full_like(indices, -1 if epoch is None else epoch)
+        return Batch(torch.stack([batch.inputs, indices, mark], dim=1), batch.targets)
+
+    def seeded(self, seed: int) -> Transform:
+        return Marked(seed)
+
+
+@pytest.mark.parametrize(("seed", "size", "mark"), [(None, 4, -1), (3, 4, 9), (3, 100, 9)])
+def test_a_transform_gets_each_samples_place_and_the_epoch_in_training(seed, size, mark):
+    samples = Samples(torch.arange(23) * 10, torch.arange(23), transform=Marked())
+    split = samples.split(batch_size=size, seed=seed, device="cpu")
+    assert split.transform.seed == seed
+    for start in (0, 2):
+        for batch in split.batches(epoch=9, start=start):
+            assert torch.equal(batch.inputs[:, 0], batch.inputs[:, 1] * 10)
+            assert torch.equal(batch.inputs[:, 1], batch.targets)
+            assert (batch.inputs[:, 2] == mark).all()
+    head = samples.head(3)
+    assert head.inputs.tolist() == [[0, 0, -1], [10, 1, -1], [20, 2, -1]]
+
+
+def test_the_content_tells_samples_apart():
+    def content(samples: Samples) -> bytes:
+        return b"".join(bytes(piece) for piece in samples.content())
+
+    samples = several(5)
+    assert content(samples) == content(several(5))
+    for other in (several(6), Samples(samples.inputs, samples.targets), Samples(samples.targets, samples.inputs)):
+        assert content(other) != content(samples)

@@ -14,7 +14,9 @@ from dltrain.errors import DataError
 
 
 def settings(validation: float, test: float, seed: int = 0) -> SplitSettings:
-    return SplitSettings(name="any", validation_fraction=validation, test_fraction=test, split_seed=seed)
+    return SplitSettings(
+        name="any", validation_fraction=validation, test_fraction=test, split_seed=seed, folds=None, fold=0
+    )
 
 
 @given(st.integers(20, 200), st.sampled_from([0, 0.1, 0.25]), st.sampled_from([0, 0.1, 0.3]), st.integers(0, 99))
@@ -87,3 +89,29 @@ def test_an_empty_share_is_an_error(num_samples, validation, test, text):
 def test_shares_that_leave_nothing_are_refused_before_there_is_data():
     with pytest.raises(ValueError, match=r"^validation_fraction and test_fraction together must leave samples"):
         settings(0.5, 0.5)
+
+
+def test_each_sample_is_in_the_test_of_one_fold_and_the_classes_are_spread():
+    classes = np.array([0] * 70 + [1] * 33)
+    tests = []
+    for fold in range(5):
+        settings = SplitSettings(
+            name="any", validation_fraction=0.1, test_fraction=0.2, split_seed=0, folds=5, fold=fold
+        )
+        train, validation, test = split_indices(len(classes), settings, classes)
+        assert sorted([*train, *validation, *test]) == list(range(103))
+        assert len(validation) == 10 and 2 <= classes[validation].sum() <= 4
+        assert 6 <= classes[test].sum() <= 7 and 20 <= len(test) <= 21
+        tests.append(test)
+    assert sorted(np.concatenate(tests)) == list(range(103))
+
+
+def test_a_fold_beyond_the_last_is_refused():
+    with pytest.raises(ValueError, match=r"^fold = 5: there are 5 folds, numbered from 0$"):
+        SplitSettings(name="any", validation_fraction=0.1, test_fraction=0.2, split_seed=0, folds=5, fold=5)
+
+
+def test_more_folds_than_samples_are_refused():
+    settings = SplitSettings(name="any", validation_fraction=0.0, test_fraction=0.0, split_seed=0, folds=5, fold=0)
+    with pytest.raises(DataError, match=r"^data\.folds=5: there are 4 samples\. Give fewer folds$"):
+        split_indices(4, settings)
