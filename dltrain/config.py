@@ -67,13 +67,15 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] | None = None,
+    path: bool = False,
 ) -> Any:
     """Declares a field of a settings dataclass: what it means and which values it takes.
 
-    The limits hold for a number, for each number of a list, or (``choices``) for a word.
+    The limits hold for a number, for each number of a list, or (``choices``) for a word. ``path`` marks text that
+    names a file or a folder: a run keeps it absolute, so that it can be used from another folder.
     """
     return dataclasses.field(
-        metadata={"meaning": meaning, "limits": Limits(min, max, above, below, choices)},
+        metadata={"meaning": meaning, "limits": Limits(min, max, above, below, choices), "path": path},
     )
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from dltrain.data import Split
 from dltrain.losses import Loss
 from dltrain.metrics import Metrics
+from dltrain.steps import as_float
 
 
 @torch.inference_mode()
@@ -33,7 +34,7 @@ def evaluate(
             outputs = model(batch.inputs)
         else:
             with autocast:
-                outputs = model(batch.inputs).float()
+                outputs = as_float(model(batch.inputs))
         metrics.update(loss(outputs, batch.targets), outputs, batch.targets)
     model.train(was_training)
     return metrics.compute()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dltrain.data import InputSpec
+from dltrain.data import InputSpec, Tensors
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,22 @@ class Layer:
     parameters: int
 
 
-def layers(model: nn.Module, spec: InputSpec) -> list[Layer]:
+def zeros(inputs: InputSpec | dict[str, InputSpec], batch_size: int, device: torch.device) -> Tensors:
+    """Returns samples of zeros, (B, *shape)."""
+    if isinstance(inputs, dict):
+        return {name: _zeros(spec, batch_size, device) for name, spec in inputs.items()}
+    return _zeros(inputs, batch_size, device)
+
+
+def _zeros(spec: InputSpec, batch_size: int, device: torch.device) -> torch.Tensor:
+    return torch.zeros((batch_size, *spec.shape), dtype=getattr(torch, spec.dtype), device=device)
+
+
+def layers(model: nn.Module, inputs: InputSpec | dict[str, InputSpec]) -> list[Layer]:
     """Returns the layers in the order in which a sample passes them, then those that it does not pass.
 
     Args:
-        spec: of one sample; two of zeros are sent through the model, in evaluation mode.
+        inputs: of one sample; two of zeros are sent through the model, in evaluation mode.
     """
     shapes: dict[nn.Module, tuple[int, ...] | None] = {}
     leaves = {
@@ -49,7 +60,7 @@ def layers(model: nn.Module, spec: InputSpec) -> list[Layer]:
     try:
         model.eval()
         with torch.inference_mode():
-            model(torch.zeros((2, *spec.shape), dtype=getattr(torch, spec.dtype), device=device))
+            model(zeros(inputs, 2, device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dltrain.data import Task
+from dltrain.data import IGNORED, Task, Tensors, size_of
 from dltrain.errors import ConfigError, did_you_mean
+from dltrain.losses import HeadsLoss, Loss, by_head
 
 # True where a larger value is better.
 HIGHER_IS_BETTER = {
@@ -20,6 +21,7 @@ HIGHER_IS_BETTER = {
     "precision": True,
     "recall": True,
     "f1": True,
+    "auroc": True,
     "perplexity": False,
     "mae": False,
     "rmse": False,
@@ -35,24 +37,36 @@ _FLUSH_NUMBERS = 2**18
 _MAX_CONFUSION = 1024
 
 
-def metric_names(task: Task) -> list[str]:
-    """Returns the metrics that a task has, the loss first."""
+# Tasks of yes or no, once a sample or once for each of its labels.
+_BINARY = ("binary", "multilabel")
+
+
+def metric_names(task: Task, evaluating: bool = False) -> list[str]:
+    """Returns the metrics that a task has, the loss first; those of a named output as "output/metric".
+
+    Args:
+        evaluating: also those that need all outputs of a split at once, which training does not keep.
+    """
+    if task.heads:
+        return [
+            "loss",
+            *(f"{head}/{name}" for head in task.heads for name in metric_names(task.heads[head], evaluating)),
+        ]
     if task.kind == "regression":
         return ["loss", "mae", "rmse", "r2"]
-    if task.kind == "binary":
-        return ["loss", "accuracy", "precision", "recall", "f1"]
+    if task.kind in _BINARY:
+        ranking = ["auroc"] if task.kind == "binary" and evaluating else []
+        return ["loss", "accuracy", "precision", "recall", "f1", *ranking]
     top5 = ["top5"] if task.output_size > 5 else []
-    if task.kind == "next_token":
+    if task.kind in ("next_token", "seq2seq"):
         return ["loss", "accuracy", *top5, "perplexity"]
-    if task.kind == "multiclass":
-        few = task.output_size <= _MAX_CONFUSION
-        return ["loss", "accuracy", *top5, *(["precision", "recall", "f1"] if few else [])]
-    raise ConfigError(f"no metrics for a {task.kind} task yet")
+    few = task.output_size <= _MAX_CONFUSION
+    return ["loss", "accuracy", *top5, *(["precision", "recall", "f1"] if few else [])]
 
 
 def is_higher_better(monitor: str) -> bool:
     """Tells whether a larger value of a metric such as "val/accuracy" is better."""
-    return HIGHER_IS_BETTER[monitor.partition("/")[2]]
+    return HIGHER_IS_BETTER[monitor.rpartition("/")[2]]
 
 
 def check_monitor(key: str, monitor: str, task: Task) -> None:
@@ -60,16 +74,22 @@ def check_monitor(key: str, monitor: str, task: Task) -> None:
     Raises:
         ConfigError: no such metric is logged for this task.
     """
-    logged = [f"{split}/{name}" for split in ("train", "val") for name in metric_names(task)]
+    logged = [f"train/{name}" for name in metric_names(task)]
+    logged += [f"val/{name}" for name in metric_names(task, evaluating=True)]
     if monitor not in logged:
         raise ConfigError(f"{key} = '{monitor}': this run logs no such metric.{did_you_mean(monitor, logged)}")
 
 
 @dataclass
 class _Kept:
-    """A batch that is not summed yet."""
+    """A batch that is not summed yet; with heads, the outputs are with these.
+
+    Attributes:
+        count: samples, or steps with a target; a tensor where that takes counting.
+    """
 
     loss: torch.Tensor
+    count: int | torch.Tensor
     outputs: torch.Tensor
     targets: torch.Tensor
 
@@ -77,13 +97,23 @@ class _Kept:
 class Metrics:
     """Accumulates a split's figures: ``update`` a batch at a time, then ``compute``, then ``reset``."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, loss: Loss | None = None, *, evaluating: bool = False) -> None:
+        """
+        Args:
+            loss: of the run, which a task with heads needs to tell the loss of each.
+            evaluating: also computes what needs all outputs of a split at once.
+        """
         self.task = task
-        self.names = metric_names(task)
+        self.names = metric_names(task, evaluating)
+        self.heads: dict[str, Metrics] = {}
+        if task.heads:
+            assert isinstance(loss, HeadsLoss)
+            self._head_losses = loss.heads
+            self.heads = {name: Metrics(head, evaluating=evaluating) for name, head in task.heads.items()}
         self._confusion_size = 0
-        if task.kind == "binary":
+        if task.kind in _BINARY:
             self._confusion_size = 2
-        elif task.kind == "multiclass" and task.output_size <= _MAX_CONFUSION:
+        elif task.kind in ("multiclass", "sequence_labels") and task.output_size <= _MAX_CONFUSION:
             self._confusion_size = task.output_size
         self.reset()
 
@@ -91,11 +121,34 @@ class Metrics:
         self._kept: list[_Kept] = []
         self._kept_numbers = 0
         self._sums: dict[str, torch.Tensor] = {}
+        self._ranked: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.num_batches = 0
+        for head in self.heads.values():
+            head.reset()
 
-    def update(self, loss: torch.Tensor, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        """Adds a batch: its mean loss (), outputs (B, K) and targets (B,) or (B, D), all detached."""
-        self._kept.append(_Kept(loss, outputs, targets))
+    def update(self, loss: torch.Tensor, outputs: Tensors, targets: Tensors) -> None:
+        """Adds a batch, all detached.
+
+        Args:
+            loss: the mean ().
+            outputs: (B, K), (B, T, K) where there is one for each step, or several by name.
+            targets: (B,) or (B, D), (B, T) where there is one for each step, (B, K) shares of classes, or several
+                by name.
+        """
+        count: int | torch.Tensor = size_of(targets)
+        if self.heads:
+            assert isinstance(targets, dict)
+            for name, output in by_head(self.task, outputs).items():
+                head_loss = self._head_losses[name](output, targets[name])
+                self.heads[name].update(head_loss, output, targets[name])
+            outputs, targets = loss.new_empty(0), loss.new_empty(0)
+        assert isinstance(outputs, torch.Tensor) and isinstance(targets, torch.Tensor)
+        if self.task.per_step:
+            outputs, targets = outputs.flatten(0, 1), targets.flatten()
+            count = (targets != IGNORED).sum()
+        elif self.task.kind == "multiclass" and targets.dim() == 2:  # samples mixed of two count as the larger part
+            targets = targets.argmax(dim=1)
+        self._kept.append(_Kept(loss, count, outputs, targets))
         self.num_batches += 1
         self._kept_numbers += outputs.numel()
         if len(self._kept) >= _FLUSH_BATCHES or self._kept_numbers >= _FLUSH_NUMBERS:
@@ -122,8 +175,11 @@ class Metrics:
         sums: dict[str, Any] = {name: value.tolist() for name, value in self._sums.items() if name != "confusion"}
         count = sums["count"]
         figures = {"loss": sums["loss"] / count}
+        for name, head in self.heads.items():
+            figures.update({f"{name}/{metric}": value for metric, value in head.compute().items()})
         if "hits" in sums:
-            figures["accuracy"] = sums["hits"] / count
+            labels = self.task.output_size if self.task.kind == "multilabel" else 1
+            figures["accuracy"] = sums["hits"] / (count * labels)
         if "top5" in sums:
             figures["top5"] = sums["top5"] / count
         if self.confusion is not None:
@@ -132,7 +188,9 @@ class Metrics:
             with np.errstate(over="ignore"):  # beyond the range of floats it is infinite
                 figures["perplexity"] = float(np.exp(np.float64(sums["surprise"] / count)))
         if self.task.kind == "regression":
-            figures.update(_regression_figures(count, sums))
+            figures.update(_regression_figures(count, sums, self.task.target_scale))
+        if "auroc" in self.names:
+            figures["auroc"] = auroc(*(torch.cat(part).cpu() for part in zip(*self._ranked, strict=True)))
         return {name: figures[name] for name in self.names}
 
     @property
@@ -147,7 +205,8 @@ class Metrics:
         return {
             "sums": dict(self._sums),
             "num_batches": self.num_batches,
-            "kept": [{"loss": k.loss, "outputs": k.outputs, "targets": k.targets} for k in self._kept],
+            "kept": [vars(kept) for kept in self._kept],
+            "heads": {name: head.state_dict() for name, head in self.heads.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -157,16 +216,20 @@ class Metrics:
         for kept in state["kept"]:
             self._kept.append(_Kept(**kept))
             self._kept_numbers += kept["outputs"].numel()
+        for name, head in self.heads.items():
+            head.load_state_dict(state["heads"][name])
 
     def _flush(self) -> None:
         if not self._kept:
             return
         kept, self._kept, self._kept_numbers = self._kept, [], 0
         losses = torch.stack([k.loss for k in kept]).double()
-        counts = torch.tensor([float(len(k.targets)) for k in kept], dtype=torch.float64, device=losses.device)
+        counts = _stacked([k.count for k in kept], losses.device)
         self._note_bad(losses, first=self.num_batches - len(kept))
         self._add("loss", losses @ counts)
         self._add("count", counts.sum())
+        if self.heads:
+            return
         outputs = torch.cat([k.outputs for k in kept])
         targets = torch.cat([k.targets for k in kept])
         if self.task.kind == "regression":
@@ -192,7 +255,9 @@ class Metrics:
         self._add("target_squared", targets.square().sum(dim=0))
 
     def _add_classification(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        if self.task.kind == "binary":
+        if self.task.kind in _BINARY:
+            if "auroc" in self.names:
+                self._ranked.append((outputs.flatten(), targets.flatten()))
             predicted, targets = (outputs > 0).long().flatten(), targets.long().flatten()
         else:
             predicted = outputs.argmax(dim=1)
@@ -203,24 +268,55 @@ class Metrics:
             self._add("top5", (outputs.topk(5, dim=1).indices == targets[:, None]).any(dim=1).sum())
         if self._confusion_size:
             size = self._confusion_size
-            pairs = torch.bincount(targets * size + predicted, minlength=size * size)
-            self._add("confusion", pairs.reshape(size, size))
+            pairs = targets * size + predicted
+            if self.task.per_step:  # steps without a target fall into a place of their own
+                pairs = torch.where(targets == IGNORED, size * size, pairs)
+            counts = torch.bincount(pairs, minlength=size * size)[: size * size]
+            self._add("confusion", counts.reshape(size, size))
 
 
-def _regression_figures(count: float, sums: dict[str, list[float]]) -> dict[str, float]:
+def _stacked(counts: list[int | torch.Tensor], device: torch.device) -> torch.Tensor:
+    if isinstance(counts[0], torch.Tensor):
+        return torch.stack([count for count in counts if isinstance(count, torch.Tensor)]).double()
+    return torch.tensor(counts, dtype=torch.float64, device=device)
+
+
+def auroc(scores: torch.Tensor, targets: torch.Tensor) -> float:
+    """Returns the area under the receiver operating characteristic: the chance that a positive sample scores above a
+    negative one, ties counted half (Hanley and McNeil 1982); NaN where all samples are of one class.
+
+    Args:
+        scores, targets: (N,); a target above 0.5 is positive.
+    """
+    values, places, counts = np.unique(scores.double().numpy(), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # from 1, the mean rank of equal scores
+    positive = targets.numpy() > 0.5
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not len(values) or not num_positive or not num_negative:
+        return float("nan")
+    above = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
+    return float(above / (num_positive * num_negative))
+
+
+def _regression_figures(
+    count: float, sums: dict[str, list[float]], target_scale: tuple[float, ...]
+) -> dict[str, float]:
     """Returns mean absolute error, root of the mean squared error and R2, from the sums of each output.
 
+    The errors are in the targets' own unit, which is ``target_scale`` times that of the sums.
     R2 is 1 - squared errors / squared deviations of the targets from their mean, averaged over the outputs; NaN
     where an output's targets are all the same.
     """
     absolute, squared, target, target_squared = (
         np.array(sums[name]) for name in ("absolute", "squared", "target", "target_squared")
     )
+    scale = np.array(target_scale) if target_scale else np.ones(len(absolute))
     deviations = target_squared - target**2 / count
     constant = bool((deviations <= 0).any())
     return {
-        "mae": float(absolute.mean() / count),
-        "rmse": float((squared.mean() / count) ** 0.5),
+        "mae": float((absolute * scale).mean() / count),
+        "rmse": float(((squared * scale**2).mean() / count) ** 0.5),
         "r2": float("nan") if constant else float((1 - squared / deviations).mean()),
     }
 

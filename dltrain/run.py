@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from dltrain import console, device, environment, optimizers, registry, schedule
 from dltrain.callbacks.base import Callback, RunContext
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
-from dltrain.data import Data
-from dltrain.data.batching import ResidentSplit
+from dltrain.data import Data, InputSpec, Split, Tensors
 from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted
 from dltrain.guards import disk_errors, memory_errors
 from dltrain.history import History
@@ -30,7 +29,7 @@ from dltrain.losses import Loss
 from dltrain.metrics import check_monitor
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
-from dltrain.trainer import Trainer, TrainState
+from dltrain.trainer import Trainer, TrainState, move
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,10 @@ class Parts:
     model: nn.Module
     loss: Loss
 
-    def split(self, name: str, *, shuffle: bool = False) -> ResidentSplit:
+    def split(self, name: str, *, shuffle: bool = False) -> Split:
         """Returns the batches of "train", "validation" or "test"."""
         trainer = self.config.trainer
-        return ResidentSplit(
-            self.data.splits[name],
+        return self.data.splits[name].split(
             batch_size=trainer.batch_size if shuffle else trainer.evaluation_batch_size,
             seed=self.config.seed if shuffle else None,
             device=self.device,
@@ -88,21 +86,43 @@ def build(config: Config) -> Parts:
 
 def _trial_pass(model: nn.Module, data: Data, target: torch.device) -> list[str]:
     """Returns the mistake of a model that cannot compute this data, or gives outputs of another shape."""
-    inputs = data.validation.inputs[:2].to(target)
-    expected = (len(inputs), data.task.output_size)
-    spec = f"inputs of shape {('B', *data.task.input.shape)}, {data.task.input.dtype}".replace("'", "")
+    batch = data.validation.head(2)
+    inputs, task = move(batch.inputs, target), data.task
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), torch.random.fork_rng([]):
-            shape = tuple(model(inputs).shape)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            outputs: Tensors = model(inputs)
+            given = {name: tuple(output.shape) for name, output in _by_name(outputs).items()}
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise
-        return [f"model: it cannot compute this data, {spec}: {type(error).__name__}: {error}"]
+        return [f"model: it cannot compute this data, {_described(task.inputs)}: {type(error).__name__}: {error}"]
     finally:
         model.train(was_training)
-    return [] if shape == expected else [f"model: it gives outputs of shape {shape} where this task needs {expected}"]
+    if isinstance(outputs, dict):
+        needed = {name: (batch.size, head.output_size) for name, head in task.heads.items()}
+        shapes, expected = str(given), str(needed)
+    else:
+        each_step = task.per_step and isinstance(batch.targets, torch.Tensor)
+        steps_of_one = tuple(batch.targets.shape[1:2]) if each_step else ()  # type: ignore[union-attr]
+        shapes, expected = str(given[""]), str((batch.size, *steps_of_one, task.output_size))
+    return [] if shapes == expected else [f"model: it gives outputs of shape {shapes} where this task needs {expected}"]
+
+
+def _by_name(tensors: Tensors) -> dict[str, torch.Tensor]:
+    return tensors if isinstance(tensors, dict) else {"": tensors}
+
+
+def _described(inputs: InputSpec | dict[str, InputSpec]) -> str:
+    """Returns the shapes of inputs in words."""
+    if isinstance(inputs, dict):
+        return "; ".join(f"{name} of shape {_with_batch(spec)}" for name, spec in inputs.items())
+    return f"inputs of shape {_with_batch(inputs)}"
+
+
+def _with_batch(spec: InputSpec) -> str:
+    return f"{('B', *spec.shape)}, {spec.dtype}".replace("'", "")
 
 
 def _single_sample_batch(model: nn.Module, num_samples: int, batch_size: int) -> list[str]:
@@ -202,16 +222,20 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     with signals.caught(), folder.locked():
         write_file(folder.overrides, dump_yaml(overrides))
         write_json(folder.task, _task_file(parts.data))
-        write_file(folder.config, dump_yaml(_from_anywhere(container)))  # last: from here on the folder is a run
+        write_file(
+            folder.config, dump_yaml(_from_anywhere(config, container))
+        )  # last: from here on the folder is a run
         return _fit(parts, step, folder, container, signals)
 
 
-def _from_anywhere(container: dict[str, Any]) -> dict[str, Any]:
-    """Returns the config with the data's path absolute, so that the run can be used from another folder."""
-    path = container["data"].get("path")
-    if not isinstance(path, str):
-        return container
-    return {**container, "data": {**container["data"], "path": str(Path(path).expanduser().absolute())}}
+def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config with the data's files and folders absolute, so that the run can be used from elsewhere."""
+    paths = {
+        field.name: str(Path(value).expanduser().absolute())
+        for field in fields(config.data)
+        if field.metadata.get("path") and isinstance(value := getattr(config.data, field.name), str)
+    }
+    return {**container, "data": {**container["data"], **paths}}
 
 
 def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
@@ -282,6 +306,7 @@ def _fit(
         with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
             write_json(folder.result, result)
         console.stop_logging(handler)
+        trainer.close()
     if not trainer.completed and trainer.interrupted_by is not None:
         saves = any(settings.name == "checkpoint" for settings in parts.config.callbacks.values())
         saved = "its state is saved" if saves else "without a checkpoint callback its state is not saved"
@@ -387,8 +412,7 @@ def check_fingerprint(folder: RunFolder, data: Data) -> None:
 def fingerprint(data: Data) -> str:
     """Returns the SHA-256 of all samples and of what their numbers stand for."""
     digest = hashlib.sha256(json.dumps(data.preprocessing, sort_keys=True).encode())
-    for samples in data.splits.values():
-        for tensor in (samples.inputs, samples.targets):
-            digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().data)
+    for source in data.splits.values():
+        for piece in source.content():
+            digest.update(piece)
     return digest.hexdigest()

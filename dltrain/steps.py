@@ -11,11 +11,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dltrain import optimizers
-from dltrain.data import Batch
+from dltrain.data import Batch, Tensors
 from dltrain.errors import ConfigError
 from dltrain.losses import Loss
 
-Result = tuple[torch.Tensor, torch.Tensor]
+Result = tuple[torch.Tensor, Tensors]
 
 
 class Step(ABC):
@@ -48,7 +48,7 @@ class Step(ABC):
             update: whether the optimizer updates the weights now.
 
         Returns:
-            The batch's mean loss () and outputs (B, K), on the device and detached.
+            The batch's mean loss () and outputs (B, K), or several by name, on the device and detached.
         """
 
     def forward(self, batch: Batch) -> Result:
@@ -58,8 +58,8 @@ class Step(ABC):
         else:
             with self.autocast:
                 outputs = self.model(batch.inputs)
-            outputs = outputs.float()
-        return self.loss(outputs, batch.targets), outputs
+            outputs = as_float(outputs)
+        return self.loss(outputs, batch.targets, batch.weights), outputs
 
     def clear_gradients(self) -> None:
         for parameter in self.parameters:
@@ -80,7 +80,7 @@ class EagerStep(Step):
             self.clip()
             self._update()
             self.clear_gradients()
-        return loss.detach(), outputs.detach()
+        return loss.detach(), detached(outputs)
 
 
 class ClosureStep(Step):
@@ -95,12 +95,26 @@ class ClosureStep(Step):
             loss.backward()
             self.clip()
             if not first:  # the loss at the weights that this update starts from, as the other steps report it
-                first.append((loss.detach(), outputs.detach()))
+                first.append((loss.detach(), detached(outputs)))
             return loss
 
         self._update(closure)
         self.clear_gradients()
         return first[0]
+
+
+def as_float(outputs: Tensors) -> Tensors:
+    """Returns outputs of a lower precision as float32."""
+    if isinstance(outputs, dict):
+        return {name: output.float() for name, output in outputs.items()}
+    return outputs.float()
+
+
+def detached(outputs: Tensors) -> Tensors:
+    """Returns outputs without their graph."""
+    if isinstance(outputs, dict):
+        return {name: output.detach() for name, output in outputs.items()}
+    return outputs.detach()
 
 
 def build(

@@ -79,7 +79,8 @@ class Trainer:
         self.model: nn.Module = step.model
         self.learning_rate = learning_rate
         self.callbacks, self.history, self.autocast = callbacks, history, autocast
-        self.metrics, self._evaluation_metrics = Metrics(task), Metrics(task)
+        self.metrics = Metrics(task, step.loss)
+        self._evaluation_metrics = Metrics(task, step.loss, evaluating=True)
         self.state = TrainState()
         self.row: Row = {}
         self.loss: torch.Tensor | None = None
@@ -124,11 +125,11 @@ class Trainer:
         for batch in self.train.batches(state.epoch, state.batch):
             if self.schedule.factor is not None:
                 self._set_learning_rate("step", state.step)
-            share, update = self._place_in_update(len(batch.targets))
+            share, update = self._place_in_update(batch.size)
             self.loss, outputs = step(batch, share, update)
             metrics.update(self.loss, outputs, batch.targets)
             state.batch += 1
-            state.samples += len(batch.targets)
+            state.samples += batch.size
             if state.batch % _CHECK_EVERY_BATCHES == 0:
                 self._check_finite()
             if not update:
@@ -169,6 +170,12 @@ class Trainer:
                 break
         if self.test is not None:
             self.test_figures = self._evaluate(self.test)
+
+    def close(self) -> None:
+        """Gives back what the splits hold."""
+        for split in (self.train, self.validation, self.test):
+            if split is not None:
+                split.close()
 
     # --- its parts ----------------------------------------------------------------------------------------
 

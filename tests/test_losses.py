@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dltrain import losses, registry
-from dltrain.data import InputSpec, Task
+from dltrain.data import IGNORED, InputSpec, Task
 from dltrain.errors import ConfigError
 
 NAMES = [name for name in registry.names("loss") if name != "auto"]
@@ -17,6 +17,8 @@ TASKS = {
     "next_token": Task("next_token", InputSpec((5,), "int64", 12), 12),
     "binary": Task("binary", InputSpec((2,)), 1),
     "multilabel": Task("multilabel", InputSpec((4,)), 3),
+    "sequence_labels": Task("sequence_labels", InputSpec((4,), "int64", 12), 3, per_step=True),
+    "seq2seq": Task("seq2seq", InputSpec((4,), "int64", 12), 5, per_step=True),
     "regression": Task("regression", InputSpec((4,)), 2),
 }
 
@@ -32,9 +34,11 @@ def build(settings_of):
 def example(kind: str, batch_size: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns outputs (B, K) and targets of a task, in double precision."""
     generator = torch.Generator().manual_seed(0)
-    outputs = torch.randn(batch_size, TASKS[kind].output_size, generator=generator, dtype=torch.float64)
-    if kind in ("multiclass", "next_token"):
-        return outputs, torch.randint(0, TASKS[kind].output_size, (batch_size,), generator=generator)
+    steps = (4,) if TASKS[kind].per_step else ()
+    shape = (batch_size, *steps, TASKS[kind].output_size)
+    outputs = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if kind in ("multiclass", "next_token", "sequence_labels", "seq2seq"):
+        return outputs, torch.randint(0, TASKS[kind].output_size, shape[:-1], generator=generator)
     targets = torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
     return outputs, targets if kind == "regression" else (targets > 0).double()
 
@@ -117,7 +121,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples(build, name, kind):
 def test_the_loss_is_least_where_the_outputs_are_right(build, name, kind):
     outputs, targets = example(kind)
     right = targets
-    if kind in ("multiclass", "next_token"):
+    if targets.dtype == torch.int64:
         right = 50.0 * torch.nn.functional.one_hot(targets, TASKS[kind].output_size).double()
     elif kind != "regression":
         right = 100 * targets - 50
@@ -174,8 +178,56 @@ def test_a_loss_that_does_not_fit_is_refused_with_those_that_do(build, name, kin
     assert str(caught.value) == f"loss.name = '{name}': it does not fit this {kind} data. {fitting}"
 
 
-@pytest.mark.parametrize("name", registry.names("loss"))
-def test_every_loss_refuses_a_task_that_none_fits(settings_of, name):
-    task = Task("seq2seq", InputSpec((5,), "int64", 12), 12)
-    with pytest.raises(ConfigError, match=r"^no loss for a seq2seq task yet$"):
-        registry.build("loss", settings_of("loss", name), task=task)
+# --- weights, steps, heads --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in NAMES for k in losses.FITS[n]])
+def test_a_sample_of_weight_2_counts_as_if_it_were_there_twice(build, name, kind):
+    outputs, targets = example(kind)
+    loss = build(name, kind)
+    twice = torch.tensor([0, 1, 2, 3, 3, 5])  # the fourth stands for the fifth too
+    weights = torch.tensor([1.0, 1, 1, 2, 0, 1], dtype=torch.float64)
+    torch.testing.assert_close(loss(outputs, targets, weights), loss(outputs[twice], targets[twice]))
+    torch.testing.assert_close(loss(outputs, targets, torch.ones(6, dtype=torch.float64)), loss(outputs, targets))
+
+
+def test_steps_without_a_target_do_not_count(build):
+    outputs, targets = example("seq2seq")
+    shorter = targets.clone()
+    shorter[:, 2:] = IGNORED
+    loss = build("cross_entropy", "seq2seq")
+    torch.testing.assert_close(loss(outputs, shorter), loss(outputs[:, :2], targets[:, :2]))
+    ones = torch.ones(6, dtype=torch.float64)
+    torch.testing.assert_close(loss(outputs, shorter, ones), loss(outputs, shorter))
+
+
+def test_cross_entropy_takes_shares_of_classes(build):
+    outputs, targets = example("multiclass")
+    loss = build("cross_entropy", "multiclass")
+    one_hot = torch.nn.functional.one_hot(targets, 3).double()
+    torch.testing.assert_close(loss(outputs, one_hot), loss(outputs, targets))
+
+
+HEADS = Task("several", InputSpec((4,)), 3, heads={"price": TASKS["regression"], "sold": TASKS["binary"]})
+
+
+def test_the_loss_of_several_targets_is_the_sum_by_shares(settings_of):
+    outputs = {"price": torch.randn(5, 2), "sold": torch.randn(5, 1)}
+    targets = {"price": torch.randn(5, 2), "sold": torch.ones(5, 1)}
+    loss = registry.build("loss", settings_of("loss", "auto", shares={"sold": 0.25}), task=HEADS)
+    expected = torch.nn.functional.mse_loss(outputs["price"], targets["price"])
+    expected += 0.25 * torch.nn.functional.binary_cross_entropy_with_logits(outputs["sold"], targets["sold"])
+    torch.testing.assert_close(loss(outputs, targets), expected)
+    side_by_side = torch.cat([outputs["price"], outputs["sold"]], dim=1)
+    torch.testing.assert_close(loss(side_by_side, targets), expected)
+
+
+def test_a_loss_that_does_not_fit_one_of_several_targets_names_it(settings_of):
+    with pytest.raises(ConfigError, match=r"^target sold: loss\.name = 'mse': it does not fit this binary data\."):
+        registry.build("loss", settings_of("loss", "mse"), task=HEADS)
+
+
+def test_a_share_of_no_target_is_refused(settings_of):
+    settings = settings_of("loss", "auto", shares={"solt": 0.5})
+    with pytest.raises(ConfigError, match=r"^loss\.shares\.solt: no target of that name\. Did you mean 'sold'\?$"):
+        registry.build("loss", settings, task=HEADS)

@@ -53,7 +53,7 @@ def ragged() -> Iterator[slice]:
 
 def updates(task: Task) -> list[Update]:
     outputs, targets = samples(task)
-    loss = losses.auto(LossSettings("auto"), task=task)
+    loss = losses.auto(LossSettings("auto", None), task=task)
     return [(loss(outputs[part], targets[part]), outputs[part], targets[part]) for part in ragged()]
 
 
@@ -76,7 +76,7 @@ def test_the_batches_are_ragged_and_more_than_are_kept_back():
 @pytest.mark.parametrize("name", TASKS)
 def test_the_loss_is_the_mean_over_samples_and_not_over_batches(name):
     outputs, targets = samples(TASKS[name])
-    whole = losses.auto(LossSettings("auto"), task=TASKS[name])(outputs, targets)
+    whole = losses.auto(LossSettings("auto", None), task=TASKS[name])(outputs, targets)
     assert accumulated(TASKS[name]).compute()["loss"] == pytest.approx(whole.item(), rel=1e-6)
 
 
@@ -289,7 +289,7 @@ def test_a_task_has_these_metrics_in_this_order(name, names):
 
 
 def test_every_metric_says_which_way_is_better():
-    named = {name for task in TASKS.values() for name in metrics.metric_names(task)}
+    named = {name for task in TASKS.values() for name in metrics.metric_names(task, evaluating=True)}
     assert named == set(metrics.HIGHER_IS_BETTER)
     assert metrics.is_higher_better("val/accuracy")
     assert not metrics.is_higher_better("train/loss")
@@ -315,6 +315,123 @@ def test_a_metric_that_is_not_logged_is_refused(monitor, hint):
     assert str(caught.value).startswith(start + hint)
 
 
-def test_a_task_without_metrics_is_refused():
-    with pytest.raises(ConfigError, match=r"^no metrics for a seq2seq task yet$"):
-        metrics.metric_names(Task("seq2seq", InputSpec((5,), "int64", 12), 12))
+# --- more than one figure a sample ------------------------------------------------------------------------
+
+
+def of(task: Task, outputs: torch.Tensor, targets: torch.Tensor, *, evaluating: bool = False) -> dict[str, float]:
+    """Returns the figures of samples in ragged batches."""
+    loss = losses.auto(LossSettings("auto", None), task=task)
+    result = Metrics(task, loss, evaluating=evaluating)
+    for part in ragged():
+        result.update(loss(outputs[part], targets[part]), outputs[part], targets[part])
+    return result.compute()
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])  # few decimals make ties
+def test_auroc_is_that_of_scikit_learn(decimals):
+    outputs, targets = samples(TASKS["binary"])
+    rounded = outputs.double().round(decimals=decimals)
+    figures = of(TASKS["binary"], rounded, targets.double(), evaluating=True)
+    assert figures["auroc"] == pytest.approx(sk.roc_auc_score(targets, rounded), abs=1e-12)
+    assert "auroc" not in of(TASKS["binary"], outputs, targets)
+
+
+def test_auroc_of_one_class_is_not_a_number():
+    outputs, _ = samples(TASKS["binary"])
+    assert math.isnan(of(TASKS["binary"], outputs, torch.ones_like(outputs), evaluating=True)["auroc"])
+
+
+def test_steps_without_a_target_count_for_nothing():
+    task = Task("seq2seq", InputSpec((4,), "int64", 12), 12, per_step=True)
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(NUM_SAMPLES, 4, 12, generator=generator)
+    targets = torch.randint(0, 12, (NUM_SAMPLES, 4), generator=generator)
+    targets[torch.rand(targets.shape, generator=generator) < 0.3] = -100
+    targets[:, 0] = outputs[:, 0].argmax(dim=1)
+    has_target = targets != -100
+    figures = of(task, outputs, targets)
+    loss = torch.nn.functional.cross_entropy(outputs[has_target].double(), targets[has_target]).item()
+    assert figures["loss"] == pytest.approx(loss, rel=1e-6)
+    assert figures["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    hits = outputs.argmax(dim=2)[has_target] == targets[has_target]
+    assert figures["accuracy"] == pytest.approx(hits.double().mean().item())
+
+
+def test_labels_of_steps_have_a_confusion_of_those_with_a_target():
+    task = Task("sequence_labels", InputSpec((4,)), 3, per_step=True)
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(NUM_SAMPLES, 4, 3, generator=generator)
+    targets = torch.randint(-1, 3, (NUM_SAMPLES, 4), generator=generator)
+    targets[targets < 0] = -100
+    has_target = targets != -100
+    figures = of(task, outputs, targets)
+    expected = sk.f1_score(targets[has_target], outputs.argmax(dim=2)[has_target], average="macro")
+    assert figures["f1"] == pytest.approx(expected)
+
+
+def test_labels_of_many_are_counted_each():
+    task = Task("multilabel", InputSpec((4,)), 5)
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(NUM_SAMPLES, 5, generator=generator)
+    targets = (outputs + torch.randn(outputs.shape, generator=generator) > 0).float()
+    figures = of(task, outputs, targets)
+    assert figures["accuracy"] == pytest.approx(((outputs > 0) == (targets > 0)).double().mean().item())
+    assert figures["f1"] == pytest.approx(sk.f1_score(targets, (outputs > 0).float(), average="micro"))
+
+
+def test_a_sample_mixed_of_two_classes_counts_as_the_larger_part():
+    task = TASKS["three classes"]
+    outputs, targets = samples(task)
+    mixed = torch.nn.functional.one_hot(targets, 3) * 0.6 + torch.nn.functional.one_hot((targets + 1) % 3, 3) * 0.4
+    assert of(task, outputs, mixed)["accuracy"] == of(task, outputs, targets)["accuracy"]
+
+
+def test_errors_are_in_the_unit_of_the_targets():
+    plain = TASKS["regression of two"]
+    scaled = Task("regression", InputSpec((4,)), 2, target_shift=(5.0, -1.0), target_scale=(10.0, 0.5))
+    outputs, targets = samples(plain)
+    shift, scale = torch.tensor(scaled.target_shift), torch.tensor(scaled.target_scale)
+    in_unit = of(plain, outputs * scale + shift, targets * scale + shift)
+    figures = of(scaled, outputs, targets)
+    assert figures["loss"] == of(plain, outputs, targets)["loss"]
+    for name in ("mae", "rmse", "r2"):
+        assert figures[name] == pytest.approx(in_unit[name], rel=1e-5)
+
+
+HEADS = Task("several", InputSpec((4,)), 4, heads={"kind": TASKS["three classes"], "price": TASKS["regression"]})
+
+
+def test_each_of_several_targets_has_its_own_figures():
+    loss = losses.auto(LossSettings("auto", {"price": 0.5}), task=HEADS)
+    parts = {name: samples(head) for name, head in HEADS.heads.items()}
+    outputs = torch.cat([parts["kind"][0], parts["price"][0]], dim=1)
+    targets = {name: part[1] for name, part in parts.items()}
+    result = Metrics(HEADS, loss)
+    for part in ragged():
+        some = {name: target[part] for name, target in targets.items()}
+        result.update(loss(outputs[part], some), outputs[part], some)
+    alone = {name: of(head, *parts[name]) for name, head in HEADS.heads.items()}
+    figures = result.compute()
+    assert list(figures) == metrics.metric_names(HEADS)
+    for name, expected in alone.items():
+        for metric, value in expected.items():
+            assert figures[f"{name}/{metric}"] == pytest.approx(value, rel=1e-6)
+    assert figures["loss"] == pytest.approx(alone["kind"]["loss"] + 0.5 * alone["price"]["loss"], rel=1e-5)
+    metrics.check_monitor("callbacks.x.monitor", "val/price/mae", HEADS)
+    assert metrics.is_higher_better("val/kind/accuracy") and not metrics.is_higher_better("val/price/mae")
+
+
+def test_figures_of_several_targets_are_taken_up_where_they_were(tmp_path):
+    loss = losses.auto(LossSettings("auto", None), task=HEADS)
+    parts = {name: samples(head) for name, head in HEADS.heads.items()}
+    outputs = torch.cat([parts["kind"][0], parts["price"][0]], dim=1)
+    whole, first = Metrics(HEADS, loss), Metrics(HEADS, loss)
+    for place, part in enumerate(ragged()):
+        some = {name: pair[1][part] for name, pair in parts.items()}
+        whole.update(loss(outputs[part], some), outputs[part], some)
+        if place == 30:
+            rest = Metrics(HEADS, loss)
+            rest.load_state_dict(unpack(pack(first.state_dict()), tmp_path))
+            first = rest
+        first.update(loss(outputs[part], some), outputs[part], some)
+    assert first.compute() == whole.compute()

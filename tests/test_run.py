@@ -488,7 +488,7 @@ def test_the_best_and_the_last_weights_can_be_loaded(tmp_path):
     assert found == best["checkpoint"]
     with torch.no_grad():
         split = parts.split("validation")
-        loss = parts.loss(parts.model(split.inputs), split.targets)
+        loss = parts.loss(parts.model(split.stored.inputs), split.stored.targets)
     assert float(loss) == pytest.approx(best["value"], rel=1e-5)
     with pytest.raises(CheckpointError, match=r"has no checkpoint 'step-1'. There is: best, last, best-step-"):
         trained.load_state(outcome.folder, "step-1")

@@ -172,7 +172,7 @@ def test_figures_are_plain_numbers_and_those_of_the_final_weights(tmp_path):
     assert all(type(value) in (int, float) for value in trainer.row.values())
     split = trainer.validation
     with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(trainer.model(split.inputs), split.targets)
+        loss = torch.nn.functional.cross_entropy(trainer.model(split.stored.inputs), split.stored.targets)
     assert trainer.row["val/loss"] == pytest.approx(float(loss))
     assert trainer.test_figures.keys() == {"loss", "accuracy", "precision", "recall", "f1"}
 

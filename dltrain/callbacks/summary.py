@@ -12,7 +12,7 @@ from dltrain import registry
 from dltrain.callbacks.base import Callback
 from dltrain.config import setting
 from dltrain.console import log
-from dltrain.data import Data
+from dltrain.data import Data, InputSpec, Task
 
 if TYPE_CHECKING:
     from dltrain.trainer import Trainer
@@ -50,13 +50,30 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def describe_task(data: Data) -> str:
+    """Returns what is predicted from what, in words."""
     task = data.task
-    shape = "x".join(map(str, task.input.shape))
+    if isinstance(task.inputs, dict):
+        shape = " and ".join(f"{name} {_shape(spec)}" for name, spec in task.inputs.items())
+    else:
+        shape = _shape(task.inputs)
+    if task.heads:
+        return f"{', '.join(f'{name} ({_output(head)})' for name, head in task.heads.items())} from {shape}"
     if task.kind == "next_token":
-        return f"next token out of {task.output_size} from {shape} before it"
+        places = "at each of" if task.per_step else "from"
+        return f"next token out of {task.output_size} {places} {shape}{'' if task.per_step else ' before it'}"
+    return f"{_output(task)} from {shape}" + (f" ({task.kind})" if task.class_names else "")
+
+
+def _output(task: Task) -> str:
     if task.kind == "regression":
-        return f"{task.output_size} values from {shape}"
-    return f"{max(2, task.output_size)} classes from {shape} ({task.kind})"
+        return f"{task.output_size} value{'s' if task.output_size > 1 else ''}"
+    if task.kind == "seq2seq":
+        return f"a sequence of {task.output_size} tokens"
+    return f"{max(2, task.output_size)} classes"
+
+
+def _shape(spec: InputSpec) -> str:
+    return "x".join(map(str, spec.shape))
 
 
 def describe_splits(data: Data) -> str:

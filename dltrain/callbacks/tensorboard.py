@@ -108,7 +108,11 @@ class TensorBoard(Callback):
             self._writer = None
 
     def _write_graph(self, trainer: Trainer, writer: SummaryWriter) -> None:
-        first = next(trainer.validation.batches(epoch=0)).inputs[:1]
+        first = self.context.data.validation.head(1).inputs
+        if isinstance(first, dict):
+            log.info("TensorBoard gets no graph: it cannot draw a model of several inputs")
+            return
+        first = first.to(next(trainer.model.parameters()).device)
         was_training = trainer.model.training
         trainer.model.eval()
         try:
@@ -127,7 +131,8 @@ class TensorBoard(Callback):
         batch = next(trainer.train.batches(trainer.state.epoch))
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
-        cuda = [batch.inputs.device] if batch.inputs.is_cuda else []
+        device = next(model.parameters()).device
+        cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(cuda):  # dropout of this extra pass must not change the training
             step.forward(batch)[0].backward()
         for name, parameter in model.named_parameters():

@@ -36,6 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
             else:
                 with torch.inference_mode():
                     loss, _ = step.forward(batch)
-            print(f"{name:<10} a batch of {len(batch.targets)}: loss {number(float(loss))}")
+            print(f"{name:<10} a batch of {batch.size}: loss {number(float(loss))}")
     print("all fits; nothing was written")
     return 0

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     split = arguments.split or ("test" if parts.data.test is not None else "validation")
     if split not in parts.data.splits:
         raise ConfigError(f"--split {split}: this data has none. There is: {', '.join(parts.data.splits)}")
-    metrics = Metrics(parts.data.task)
+    metrics = Metrics(parts.data.task, parts.loss, evaluating=True)
     autocast = device.autocast(parts.device, config.device.precision)
     with memory_errors(config):
         figures = evaluate(parts.model, parts.split(split), parts.loss, metrics, autocast)

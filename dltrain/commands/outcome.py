@@ -18,6 +18,7 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     from rich.table import Table
 
     from dltrain.console import duration, number
+    from dltrain.metrics import metric_names
 
     result, data = outcome.result, outcome.parts.data
     last, test, best = result["last"], result.get("test", {}), result.get("best")
@@ -30,7 +31,7 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
         titles.append("test" if result["test_weights"] == "last" else "test, best weights")
     for title in titles:
         table.add_column(title, justify="right")
-    for name in outcome.trainer.metrics.names:
+    for name in metric_names(data.task, evaluating=True):
         row = [last.get(f"{split}/{name}") for split in ("train", "val")] + ([test.get(f"test/{name}")] if test else [])
         table.add_row(name, *["" if value is None else number(value) for value in row])
     console.print(table)
@@ -69,11 +70,15 @@ def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
 
 def _prompt(data: Data) -> tuple[str, int]:
     """Returns the beginning of a line of the data, and how many tokens to add to it."""
+    import torch
+
     from dltrain.data.tokens import TextCodec, join
 
     codec = TextCodec.from_dict(data.preprocessing)
     row = 0 if codec.kind == "word" else min(4, len(data.train) - 1)
-    text = join(codec.vocabulary.decode(data.train.inputs[row].tolist()), codec.kind).strip()
+    inputs = data.train.head(row + 1).inputs
+    assert isinstance(inputs, torch.Tensor)
+    text = join(codec.vocabulary.decode(inputs[row].tolist()), codec.kind).strip()
     return text, 4 if codec.kind == "word" else 20
 
 

@@ -27,9 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     table = Table()
     for title, justify in (("layer", "left"), ("kind", "left"), ("output", "right"), ("parameters", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
-    spec = parts.data.task.input
-    table.add_row("input", spec.dtype, _shape(spec.shape), "")
-    for layer in layers(parts.model, spec):
+    inputs = parts.data.task.inputs
+    for name, spec in inputs.items() if isinstance(inputs, dict) else [("input", inputs)]:
+        table.add_row(name, spec.dtype, _shape(spec.shape), "")
+    for layer in layers(parts.model, inputs):
         table.add_row(layer.name, layer.kind, _shape(layer.output), f"{layer.parameters:,}")
     console.print(table)
     trained = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)

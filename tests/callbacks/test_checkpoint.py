@@ -125,7 +125,7 @@ def test_the_best_row_is_the_best_checkpoint(monitor, choose, tmp_path):
     split = outcome.trainer.validation
     if monitor == "val/loss":  # the model that is left is the best one
         with torch.no_grad():
-            loss = outcome.parts.loss(outcome.trainer.model(split.inputs), split.targets)
+            loss = outcome.parts.loss(outcome.trainer.model(split.stored.inputs), split.stored.targets)
         assert float(loss) == pytest.approx(best[monitor], rel=1e-5)
 
 

@@ -98,7 +98,7 @@ def test_the_test_split_is_evaluated_with_the_best_weights(tmp_path):
     for outcome, expected in ((best, min(losses)), (last, losses[-1])):
         split = outcome.trainer.validation
         with torch.no_grad():
-            loss = outcome.parts.loss(outcome.trainer.model(split.inputs), split.targets)
+            loss = outcome.parts.loss(outcome.trainer.model(split.stored.inputs), split.stored.targets)
         assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
