@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from dltrain import initializers, registry
 from dltrain.config import setting
 from dltrain.data import Task
 from dltrain.models import require_values
+from dltrain.models.columns import row_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Linear(nn.Module):
     def __init__(self, settings: LinearSettings, *, task: Task) -> None:
         super().__init__()
         require_values("linear", task)
-        self.layer = nn.Linear(math.prod(task.input.shape), task.output_size, bias=settings.bias)
+        self.row, width = row_of(task.input)
+        self.layer = nn.Linear(width, task.output_size, bias=settings.bias)
         initializers.initialize(self, settings.init)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Maps (B, ...) to (B, K)."""
-        output: torch.Tensor = self.layer(inputs.flatten(1))
+        output: torch.Tensor = self.layer(self.row(inputs))
         return output

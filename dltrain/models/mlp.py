@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from dltrain import initializers, registry
 from dltrain.config import setting
 from dltrain.data import Task
 from dltrain.models import require_values
+from dltrain.models.columns import row_of
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -42,8 +42,8 @@ class MLP(nn.Module):
     def __init__(self, settings: MLPSettings, *, task: Task) -> None:
         super().__init__()
         require_values("mlp", task)
-        layers: list[nn.Module] = [nn.Flatten()]
-        width = math.prod(task.input.shape)
+        row, width = row_of(task.input)
+        layers: list[nn.Module] = [row]
         for units in settings.hidden:
             layers.append(nn.Linear(width, units))
             if settings.norm is not None:

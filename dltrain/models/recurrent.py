@@ -1,4 +1,4 @@
-"""``rnn``, ``lstm``, ``gru``: a recurrent network that reads a sequence and gives one output at its end."""
+"""``rnn``, ``lstm``, ``gru``: a recurrent network that reads a sequence and gives an output at its end or each step."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dltrain import initializers, registry
 from dltrain.config import setting
 from dltrain.data import Task
 from dltrain.data.tokens import PADDING
+from dltrain.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,12 @@ class RecurrentSettings:
 
 
 class Recurrent(nn.Module):
-    """Embedding (for tokens), recurrent layers, pooling over time, linear output.
+    """Embedding (for tokens), recurrent layers, pooling over time (unless each step has an output), linear output.
 
     Images (C, H, W) are read row by row: H steps of C*W values. A table row (D,) is read as D steps of one value.
+
+    Of tokens padded on the right, what is read of a sequence ends with its last token. Reading forward, the padding
+    behind a token cannot touch its state, so the state is taken there; reading backward, the sequences are packed.
     """
 
     cell: type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]
@@ -40,6 +45,13 @@ class Recurrent(nn.Module):
     def __init__(self, settings: RecurrentSettings, *, task: Task) -> None:
         super().__init__()
         spec = task.input
+        self.per_step = task.per_step
+        self.padded_right = spec.vocabulary_size is not None and spec.padding == "right"
+        if spec.categories:
+            raise ConfigError(
+                f"model.name = '{settings.name}': it reads steps in time, and this data has columns of categories. "
+                "Take data.categories=onehot, or model=mlp"
+            )
         self.embedding: nn.Embedding | None = None
         if spec.vocabulary_size is not None:
             self.embedding = nn.Embedding(spec.vocabulary_size, settings.embedding)
@@ -62,18 +74,31 @@ class Recurrent(nn.Module):
         initializers.initialize(self, settings.init)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Maps (B, T) tokens, (B, T, D), (B, C, H, W) or (B, D) to (B, K)."""
+        """Maps (B, T) tokens, (B, T, D), (B, C, H, W) or (B, D) to (B, K), or to (B, T, K) where each step has one."""
         steps = self.embedding(inputs) if self.embedding is not None else as_steps(inputs)
-        states, _ = self.recurrent(steps)  # (B, T, H), forward and backward side by side
-        pooled = self._pool(states, inputs)
+        lengths = (inputs != PADDING).sum(dim=1) if self.padded_right else None  # (B,)
+        states = self._states(steps, lengths)  # (B, T, H), forward and backward side by side
+        pooled = states if self.per_step else self._pool(states, inputs, lengths)
         if self.dropout is not None:
             pooled = self.dropout(pooled)
         output: torch.Tensor = self.output(pooled)
         return output
 
-    def _pool(self, states: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    def _states(self, steps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        if lengths is None or not self.recurrent.bidirectional:
+            states: torch.Tensor = self.recurrent(steps)[0]
+            return states
+        # An empty sequence counts as one step of padding, since none cannot be packed.
+        packed = pack_padded_sequence(steps, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=steps.shape[1])[0]
+
+    def _pool(self, states: torch.Tensor, inputs: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         if self.pooling == "last":
-            forward = states[:, -1, : self.hidden]
+            if lengths is None:
+                forward = states[:, -1, : self.hidden]
+            else:
+                last = (lengths - 1).clamp(min=0)
+                forward = states[torch.arange(len(states), device=states.device), last, : self.hidden]
             if not self.recurrent.bidirectional:
                 return forward
             # The backward direction has read everything when it reaches the first step.
@@ -82,7 +107,7 @@ class Recurrent(nn.Module):
             return states.mean(dim=1) if self.pooling == "mean" else states.amax(dim=1)
         is_token = (inputs != PADDING).unsqueeze(2)  # (B, T, 1)
         if self.pooling == "max":
-            return states.masked_fill(~is_token, -torch.inf).amax(dim=1)
+            return states.masked_fill(~is_token, torch.finfo(states.dtype).min).amax(dim=1)
         return (states * is_token).sum(dim=1) / is_token.sum(dim=1).clamp(min=1)
 
 

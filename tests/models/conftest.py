@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dltrain.data import InputSpec, Task
+from dltrain.data import InputSpec, Task, Tensors
 
+_CLASSES, _PRICE = Task("multiclass", InputSpec((4,)), 3), Task("regression", InputSpec((4,)), 1)
+_TOKENS = InputSpec((7,), "int64", vocabulary_size=12, padding="right")
 TASKS = {
     "multiclass of features": Task("multiclass", InputSpec((4,)), 3),
     "multiclass of grey images": Task("multiclass", InputSpec((1, 8, 8)), 10),
@@ -16,18 +18,57 @@ TASKS = {
     "binary": Task("binary", InputSpec((2,)), 1),
     "binary of a series": Task("binary", InputSpec((50, 1)), 1),
     "regression": Task("regression", InputSpec((13,)), 2),
+    "binary of numbers and categories": Task("binary", InputSpec((5,), categories=(3, 7)), 1),
+    "multiclass of text": Task("multiclass", InputSpec((9,), "int64", vocabulary_size=12, padding="right"), 3),
+    "each next token": Task("next_token", InputSpec((6,), "int64", vocabulary_size=12), 12, per_step=True),
+    "labels of tokens": Task(
+        "sequence_labels", InputSpec((6,), "int64", vocabulary_size=12, padding="right"), 4, per_step=True
+    ),
+    "several targets": Task("several", InputSpec((4,)), 4, heads={"kind": _CLASSES, "price": _PRICE}),
+    "wide and deep": Task("regression", {"wide": InputSpec((3,)), "deep": InputSpec((5,), categories=(4,))}, 1),
+    "pairs of sequences": Task("seq2seq", {"source": _TOKENS, "target": _TOKENS}, 12, per_step=True),
 }
 
 
-def inputs_of(task: Task, batch_size: int) -> torch.Tensor:
-    """Returns random samples (B, ...); those of tokens are padded on the left, more or less."""
-    shape = (batch_size, *task.input.shape)
-    if task.input.vocabulary_size is None:
-        return torch.randn(shape)
-    tokens = torch.randint(1, task.input.vocabulary_size, shape)
+def inputs_of(task: Task, batch_size: int) -> Tensors:
+    """Returns random samples (B, ...); those of tokens are padded on their side, more or less."""
+    if isinstance(task.inputs, dict):
+        return {name: input_of(spec, batch_size) for name, spec in task.inputs.items()}
+    return input_of(task.inputs, batch_size)
+
+
+def input_of(spec: InputSpec, batch_size: int) -> torch.Tensor:
+    shape = (batch_size, *spec.shape)
+    if spec.vocabulary_size is None:
+        values = torch.randn(shape)
+        for place, codes in enumerate(reversed(spec.categories), start=1):
+            values[:, -place] = torch.randint(0, codes, (batch_size,))
+        return values
+    tokens = torch.randint(1, spec.vocabulary_size, shape)
     for row in range(batch_size):
-        tokens[row, : row % (shape[1] - 1)] = 0
+        padding = row % (shape[1] - 1)
+        if padding and spec.padding == "right":
+            tokens[row, -padding:] = 0
+        else:
+            tokens[row, :padding] = 0
     return tokens
+
+
+def targets_of(task: Task, batch_size: int) -> Tensors:
+    """Returns random targets (B, ...)."""
+    if task.heads:
+        return {name: targets_of(head, batch_size) for name, head in task.heads.items()}
+    if task.per_step:
+        spec = next(iter(task.inputs.values())) if isinstance(task.inputs, dict) else task.inputs
+        return torch.randint(0, task.output_size, (batch_size, spec.shape[0]))
+    if task.kind in ("multiclass", "next_token"):
+        return torch.randint(0, task.output_size, (batch_size,))
+    return torch.randint(0, 2, (batch_size, task.output_size)).float()
+
+
+def output_shape(task: Task, batch_size: int) -> tuple[int, ...]:
+    targets = targets_of(task, batch_size)
+    return (*(targets.shape if task.per_step else (batch_size,)), task.output_size)
 
 
 @pytest.fixture(autouse=True)

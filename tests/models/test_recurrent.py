@@ -9,6 +9,7 @@ import torch
 
 from dltrain import registry
 from dltrain.data import InputSpec, Task
+from dltrain.errors import ConfigError
 from dltrain.models.recurrent import Recurrent, as_steps
 
 SERIES = Task("regression", InputSpec((6, 3)), 2)
@@ -176,3 +177,40 @@ def test_dropout_works_in_training_only(build):
 def test_dropout_of_a_single_layer_needs_no_warning(build):
     # PyTorch warns of dropout between layers where there is one; warnings are errors here.
     assert build("gru", SERIES, dropout=0.5).recurrent.dropout == 0
+
+
+# --- sequences of different length, padded on the right ---------------------------------------------------
+
+TEXT = Task("multiclass", InputSpec((6,), "int64", vocabulary_size=9, padding="right"), 3)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("name", CELLS)
+def test_padding_on_the_right_changes_nothing(build, name, pooling, bidirectional):
+    model = build(name, TEXT, layers=2, pooling=pooling, bidirectional=bidirectional)
+    sequences = [[3, 1, 4], [1, 5, 8, 2, 6, 5], [3], [5, 8]]
+    padded = torch.tensor([sequence + [0] * (6 - len(sequence)) for sequence in sequences])
+    alone = torch.cat([model(torch.tensor([sequence])) for sequence in sequences])
+    torch.testing.assert_close(model(padded), alone)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_sequence_of_padding_alone_gives_a_finite_output(build, bidirectional):
+    model = build("lstm", TEXT, bidirectional=bidirectional)
+    assert model(torch.zeros(2, 6, dtype=torch.int64)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_each_step_has_the_output_of_the_sequence_up_to_it(build, name):
+    each = Task("next_token", InputSpec((6,), "int64", vocabulary_size=9), 9, per_step=True)
+    whole, last = build(name, each), build(name, TOKENS)
+    last.load_state_dict(whole.state_dict())
+    tokens = torch.tensor([[3, 1, 4, 1, 5, 8]])
+    for steps in range(1, 7):
+        torch.testing.assert_close(whole(tokens)[:, steps - 1], last(tokens[:, :steps]))
+
+
+def test_columns_of_categories_are_refused(build):
+    with pytest.raises(ConfigError, match=r"^model\.name = 'gru': it reads steps in time, and this data has columns "):
+        build("gru", Task("binary", InputSpec((5,), categories=(3,)), 1))

@@ -1,0 +1,125 @@
+"""``wide_deep`` and ``multi_input``: models that take several named inputs, and join them before the last layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dltrain import initializers, registry
+from dltrain.config import setting
+from dltrain.data import InputSpec, Task, Tensors
+from dltrain.errors import ConfigError
+from dltrain.models import require_values
+from dltrain.models.columns import row_of
+from dltrain.models.mlp import ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class WideDeepSettings:
+    name: str = setting("Name of the model.")
+    hidden: list[int] = setting("Units of each hidden layer of the deep part, first to last.", min=1)
+    activation: str = setting("Function after each hidden layer.", choices=tuple(ACTIVATIONS))
+    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+
+
+@registry.register("model", "wide_deep", WideDeepSettings)
+class WideDeep(nn.Module):
+    """The input itself beside a deep network of it, joined to a linear output (Cheng et al. 2016).
+
+    Of data with the inputs ``wide`` and ``deep`` each part takes its own; of one input, both parts take it.
+    """
+
+    def __init__(self, settings: WideDeepSettings, *, task: Task) -> None:
+        super().__init__()
+        wide, deep = _wide_and_deep(task)
+        self.wide_row, wide_width = row_of(wide)
+        self.deep = _Branch(deep, settings.hidden, settings.activation)
+        self.output = nn.Linear(wide_width + self.deep.width, task.output_size)
+        initializers.initialize(self, settings.init)
+
+    def forward(self, inputs: Tensors) -> torch.Tensor:
+        """Maps (B, ...), or {"wide": (B, ...), "deep": (B, ...)}, to (B, K)."""
+        wide, deep = (inputs["wide"], inputs["deep"]) if isinstance(inputs, dict) else (inputs, inputs)
+        output: torch.Tensor = self.output(torch.cat([self.wide_row(wide), self.deep(deep)], dim=1))
+        return output
+
+
+@dataclass(frozen=True)
+class MultiInputSettings:
+    name: str = setting("Name of the model.")
+    branch: list[int] = setting("Units of each hidden layer of each input's own branch; [] has no branches.", min=1)
+    hidden: list[int] = setting("Units of each hidden layer after the branches are joined.", min=1)
+    activation: str = setting("Function after each hidden layer.", choices=tuple(ACTIVATIONS))
+    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+
+
+@registry.register("model", "multi_input", MultiInputSettings)
+class MultiInput(nn.Module):
+    """A branch of hidden layers for each named input; their ends, side by side, go through more layers."""
+
+    def __init__(self, settings: MultiInputSettings, *, task: Task) -> None:
+        super().__init__()
+        specs = task.inputs if isinstance(task.inputs, dict) else {"input": task.inputs}
+        for spec in specs.values():
+            _require_values("multi_input", spec, task)
+        self.branches = nn.ModuleDict(
+            {name: _Branch(spec, settings.branch, settings.activation) for name, spec in specs.items()}
+        )
+        width = sum(branch.width for branch in self.branches.values() if isinstance(branch, _Branch))
+        self.joined = _Branch(InputSpec((width,)), settings.hidden, settings.activation)
+        self.output = nn.Linear(self.joined.width, task.output_size)
+        initializers.initialize(self, settings.init)
+
+    def forward(self, inputs: Tensors) -> torch.Tensor:
+        """Maps {name: (B, ...)}, or one (B, ...), to (B, K)."""
+        named = inputs if isinstance(inputs, dict) else {"input": inputs}
+        ends = [branch(named[name]) for name, branch in self.branches.items()]
+        output: torch.Tensor = self.output(self.joined(torch.cat(ends, dim=1)))
+        return output
+
+
+class _Branch(nn.Module):
+    """Hidden layers over all values of an input.
+
+    Attributes:
+        width: the numbers that come out for a sample.
+    """
+
+    def __init__(self, spec: InputSpec, hidden: list[int], activation: str) -> None:
+        super().__init__()
+        row, width = row_of(spec)
+        layers = [row]
+        for units in hidden:
+            layers += [nn.Linear(width, units), ACTIVATIONS[activation]()]
+            width = units
+        self.layers = nn.Sequential(*layers)
+        self.width = width
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Maps (B, ...) to (B, width)."""
+        output: torch.Tensor = self.layers(inputs)
+        return output
+
+
+def _wide_and_deep(task: Task) -> tuple[InputSpec, InputSpec]:
+    """
+    Raises:
+        ConfigError: the inputs have other names, or are tokens.
+    """
+    if not isinstance(task.inputs, dict):
+        require_values("wide_deep", task)
+        return task.inputs, task.inputs
+    if set(task.inputs) != {"wide", "deep"}:
+        raise ConfigError(
+            f"model.name = 'wide_deep': it takes inputs named wide and deep, and this data gives "
+            f"{', '.join(task.inputs)}. Name them so, or take model=multi_input"
+        )
+    for spec in task.inputs.values():
+        _require_values("wide_deep", spec, task)
+    return task.inputs["wide"], task.inputs["deep"]
+
+
+def _require_values(name: str, spec: InputSpec, task: Task) -> None:
+    require_values(name, Task(task.kind, spec, task.output_size))
