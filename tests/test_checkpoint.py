@@ -86,7 +86,7 @@ def test_what_is_packed_comes_back(state):
 def test_the_state_of_an_optimizer_comes_back(name, settings_of):
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = optimizers.build(settings_of("optimizer", name), [parameter])
-    step = steps.build(Square(parameter), lambda out, _: out, optimizer, clip_norm=None, accumulate=1, autocast=None)
+    step = steps.build(Square(parameter), lambda out, *_: out, optimizer, clip_norm=None, accumulate=1, autocast=None)
     for _ in range(3):
         step(Batch(torch.ones(1), torch.ones(1)))
     state = {"optimizer": optimizer.state_dict()["state"]}

@@ -78,9 +78,6 @@ def longer(config: Config, result: dict[str, Any]) -> list[str]:
 
 def saved_task(folder: RunFolder) -> Task:
     """Returns the task that a run's model was built for, without reading its data."""
-    from dltrain.data import InputSpec, Task
+    from dltrain.data.contract import task_from_dict
 
-    task = folder.read_task()["task"]
-    shape, dtype, size = task["input"]["shape"], task["input"]["dtype"], task["input"]["vocabulary_size"]
-    spec = InputSpec(tuple(shape), dtype, size)
-    return Task(task["kind"], spec, task["output_size"], tuple(task["class_names"]))
+    return task_from_dict(folder.read_task()["task"])

@@ -89,6 +89,21 @@ class Task:
         return self.inputs
 
 
+def task_from_dict(values: dict[str, Any]) -> Task:
+    """Returns the task that ``dataclasses.asdict`` made plain values of, and JSON lists of tuples."""
+    inputs = values["inputs"] if "inputs" in values else values["input"]  # as it was called in 0.1
+    several = not isinstance(inputs.get("shape"), list)
+    rest = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    rest.pop("input", None)
+    rest["inputs"] = {name: _spec_of(spec) for name, spec in inputs.items()} if several else _spec_of(inputs)
+    rest["heads"] = {name: task_from_dict(head) for name, head in values.get("heads", {}).items()}
+    return Task(**rest)
+
+
+def _spec_of(values: dict[str, Any]) -> InputSpec:
+    return InputSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
 class Batch(NamedTuple):
     """Samples that are computed at once.
 

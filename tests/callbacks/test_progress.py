@@ -94,7 +94,8 @@ def test_a_terminal_shows_a_live_line_and_is_left_clean(monkeypatch, tmp_path):
 
 def test_an_error_gives_the_terminal_back(monkeypatch, tmp_path):
     trainer = build_trainer(tmp_path, "trainer.max_epochs=3", callbacks=("progress",))
-    trainer.train.targets = trainer.train.targets + 7  # no such classes
+    stored = trainer.train.stored
+    trainer.train.stored = stored._replace(targets=stored.targets + 7)  # no such classes
     with terminal(monkeypatch) as shown, pytest.raises(IndexError):
         trainer.fit()
     assert shown[0].count(HIDDEN) == shown[0].count(SHOWN) == 1
