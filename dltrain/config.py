@@ -339,7 +339,14 @@ def _wrong(value: Any, kind: Any, key: str, problems: list[str], limits: Limits)
     problems.append(f"{key} = {shown(value)}: must be {finite}{described(kind, limits)}.{hint}")
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+_WORDS: dict[type[Any], str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+    dict: "a group of names and values",
+}
 
 
 def described(kind: Any, limits: Limits | None = None) -> str:
@@ -351,13 +358,15 @@ def described(kind: Any, limits: Limits | None = None) -> str:
     if origin is list:
         return f"a list, each {described(arguments[0], limits)}"
     if origin is dict:
-        return "a group of names and values"
+        return _WORDS[dict]
     if origin in (typing.Union, types.UnionType):
         return " or ".join(
             described(argument, limits if argument is not type(None) else None) for argument in arguments
         )
     if kind is str and limits.choices:
         return str(limits)
+    if dataclasses.is_dataclass(kind):
+        return "a group of settings"
     word = _WORDS.get(kind, getattr(kind, "__name__", "a value"))
     return f"{word} {limits}".strip() if kind in (int, float) else word
 
@@ -433,10 +442,16 @@ def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, Sett
         return
     for name, described_field in _settings_of(registry.find(kind, value["name"]).settings):
         yield f"{key}.{name}", described_field
+        inner = value.get(name)
+        if isinstance(inner, dict) and described_field.type.startswith(_WORDS[dict]):  # names of the user's own
+            yield from ((f"{key}.{name}.{own}", described_field) for own in inner)
 
 
 def _settings_of(kind: type[Any]) -> Iterator[tuple[str, Setting]]:
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        limits = field.metadata.get("limits")
-        yield field.name, Setting(field.metadata.get("meaning", ""), described(hints[field.name], limits))
+        limits, hint = field.metadata.get("limits"), hints[field.name]
+        yield field.name, Setting(field.metadata.get("meaning", ""), described(hint, limits))
+        if kind is not Config and dataclasses.is_dataclass(hint):  # of Config, the groups are walked by known_keys
+            for inner, setting_of in _settings_of(typing.cast("type[Any]", hint)):
+                yield f"{field.name}.{inner}", setting_of

@@ -38,7 +38,8 @@ class Summary(Callback):
             config.optimizer.lr,
         )
         device = next(trainer.model.parameters()).device
-        threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+        count = torch.get_num_threads()
+        threads = f", {count} thread{'s' if count > 1 else ''}" if device.type == "cpu" else ""
         log.info("device  %s, %s%s", device.type, config.device.precision, threads)
         log.info("run     %s", self.context.folder.path)
         if trainer.state.step:

@@ -71,7 +71,8 @@ def _explain(
     from dltrain import config as schema
 
     if key in known:
-        return _text(key, known[key], _value(container, key), _origin(key, choices, arguments), None)
+        text = _text(key, known[key], _value(container, key), _origin(key, choices, arguments), None)
+        return text + _settings_below(key, known, config_files.flatten(container))
     if key in config_files.GROUPS:  # 'experiment' sets others and is no setting itself
         names = ", ".join(config_files.options(key)) or "none yet"
         return f"{key}\n  meaning  {config_files.GROUPS[key]}\n  choices  {names}"
@@ -83,6 +84,14 @@ def _explain(
         where = f"{config_files.options(group)[str(option)]}"
         return _text(key, setting, value, where, f"with {names}")
     raise ConfigError(f"no setting '{key}'.{schema.suggestion(key, list(known))}")
+
+
+def _settings_below(key: str, known: dict[str, Setting], values: dict[str, Any]) -> str:
+    """Returns the settings of a group, a line each; "" for a setting that is no group."""
+    below = [name for name in known if name.startswith(f"{key}.") and name in values]
+    width = max(map(len, below), default=0)
+    lines = [f"    {name:<{width}}  {_yaml(values[name]):<12} {known[name].meaning}" for name in below]
+    return "".join(f"\n{line}" for line in ["  settings", *lines]) if lines else ""
 
 
 def _in_other_options(group: str, key: str) -> Iterator[_Found]:

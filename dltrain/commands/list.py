@@ -19,11 +19,13 @@ def run(arguments: argparse.Namespace) -> int:
         if plural not in config_files.GROUPS:
             raise ConfigError(f"no kind '{kind}'.{did_you_mean(kind, config_files.GROUPS)}")
         kind = plural
-    for group in [kind] if kind else config_files.GROUPS:
+    groups = [kind] if kind else list(config_files.GROUPS)
+    width = max((len(group) + len(name) for group in groups for name in config_files.options(group)), default=0) + 1
+    for group in groups:
         files = config_files.options(group)
         print(f"{group}: {config_files.GROUPS[group]}")
         for name, path in files.items():
-            print(f"  {group}={name:<22} {config_files.description(path)}")
+            print(f"  {f'{group}={name}':<{width}}  {config_files.description(path)}")
         if not files:
             print("  none yet")
     return 0

@@ -32,7 +32,7 @@ def test_a_run_starts_with_four_lines_and_a_resumed_one_says_where(tmp_path, cap
     assert capsys.readouterr().err.splitlines() == [
         "data    iris: 3 classes from 4 (multiclass); 90 training, 30 validation, 30 test samples",
         "model   mlp: 9,091 parameters; optimizer sgd, lr 0.01",
-        "device  cpu, fp32, 1 threads",
+        "device  cpu, fp32, 1 thread",
         f"run     {run}",
     ]
     resume(run, "trainer.max_epochs=2")

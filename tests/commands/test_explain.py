@@ -148,3 +148,17 @@ def test_without_a_key_all_settings_are_listed(dltrain):
     keys = [line.split()[0] for line in lines]
     values = config_files.flatten(compose.compose(["model=lstm"]).container)
     assert sorted(keys) == sorted(values)
+
+
+def test_a_group_lists_its_settings(dltrain):
+    shown = dltrain("explain", "optimizer", "optimizer=sgd").out
+    assert re.search(r"^  settings\n    optimizer\.name +sgd ", shown, re.MULTILINE)
+    assert re.search(r"^    optimizer\.momentum +0\.\d* +\w", shown, re.MULTILINE)
+
+
+def test_settings_in_settings_are_explained(dltrain):
+    shown = dltrain("explain", "data.augmentation.flip", "data=image_folder").out
+    assert shown.startswith("data.augmentation.flip\n  meaning  ")
+    assert "true or false" in shown and "image_folder.yaml" in shown
+    below = dltrain("explain", "data.augmentation", "data=image_folder").out
+    assert "type     a group of settings" in below and "    data.augmentation.rotation" in below
