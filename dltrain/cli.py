@@ -28,13 +28,17 @@ VERBS = {
     "summary": "layers, shapes and parameters of a model; nothing is trained",
     "check": "build everything and try one batch; nothing is written",
     "list": "what there is: data sets, models, ...",
+    "data": "list, prepare or show data sets",
     "explain": "a setting's meaning, type, range, value, and where it is set",
     "doctor": "is this machine fit for dltrain?",
     "completion": "print the completion script for bash, zsh or fish",
 }
 
 # The modules of the packages that dltrain depends on.
-_NEEDED = ("torch", "hydra", "omegaconf", "yaml", "rich", "tensorboard", "numpy", "safetensors", "packaging")
+_NEEDED = (
+    *("torch", "hydra", "omegaconf", "yaml", "rich", "tensorboard", "numpy", "safetensors", "packaging"),
+    *("pyarrow", "PIL", "tokenizers", "pooch", "requests", "urllib3"),
+)
 
 _EXAMPLES = """\
   dltrain model=lstm data=korean_text          train an LSTM on three Korean sentences

@@ -162,9 +162,13 @@ def _may_change(key: str, allowed: tuple[str, ...]) -> bool:
 def quote(override: str) -> str:
     """Quotes a value that Hydra's grammar cannot read, so that ``data.path=한글 (1).txt`` needs no quotes.
 
-    Values that are in quotes or brackets already, and those that parse, stay as they are.
+    Values that are in quotes or brackets already, and those that parse, stay as they are. A group of names and
+    values may bring names that the YAML file has not, as ``data.columns={zip: category}`` does: names that are no
+    settings are found by the types.
     """
     key, equals, value = override.partition("=")
+    if value.startswith("{") and key[:1] not in "+~":
+        return f"++{override}"
     if not equals or not value or value[0] in "'\"[{":
         return override
     try:

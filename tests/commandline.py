@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -79,7 +80,8 @@ def at_terminal(*arguments: str, cwd: Path, columns: int = 100) -> Screen:
         while piece := os.read(ours, 65536):
             content.append((time.monotonic(), piece))
     os.close(ours)
-    return Screen(process.wait(), [(when, piece.decode("utf-8", "replace")) for when, piece in content])
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end in the middle of a character
+    return Screen(process.wait(), [(when, decoder.decode(piece)) for when, piece in content])
 
 
 def tree(folder: Path) -> dict[str, int]:

@@ -17,6 +17,14 @@ hypothesis_settings.register_profile("dltrain", derandomize=True, deadline=None,
 hypothesis_settings.load_profile("dltrain")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _a_cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
+    """Keeps the tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLTRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _components_of_a_test_go_with_it():
     """Takes back what a test registers, so that no other test finds it."""

@@ -76,6 +76,8 @@ def candidates(before: list[str], word: str) -> list[str]:
         found += VERBS
     if verb == "list":
         found += config_files.GROUPS
+    elif verb == "data":
+        found += _data_words(before[1:], word)
     elif verb == "completion":
         found += SCRIPTS
     elif verb in _WITH_RUN:
@@ -85,6 +87,18 @@ def candidates(before: list[str], word: str) -> list[str]:
     elif verb is None or verb in _WITH_CONFIG:
         found += _settings(word, explain=verb == "explain")
     return [candidate for candidate in found if candidate.startswith(word)]
+
+
+def _data_words(before: list[str], word: str) -> Iterator[str]:
+    """Yields the actions of ``data``; then data sets by name, and settings as for training."""
+    from dltrain.commands.data import ACTIONS
+
+    if not before:
+        yield from ACTIONS
+    elif before[0] in ("prepare", "show"):
+        if "=" not in word:
+            yield from config_files.options("data")
+        yield from _settings(word)
 
 
 def _settings(word: str, explain: bool = False) -> Iterator[str]:

@@ -21,20 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dltrain.console import log
+from dltrain.files import cache_folder
 
 Arrays = dict[str, NDArray[Any]]
 
 # Raised when the same key comes to mean other arrays.
 _VERSION = "1"
-
-
-def folder() -> Path:
-    """Returns the folder of everything that can be made or fetched again."""
-    named = os.environ.get("DLTRAIN_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "dltrain"
 
 
 def content_key(paths: Iterable[Path]) -> str:
@@ -59,7 +51,7 @@ def cached(key: list[str], build: Callable[[], Arrays], what: str) -> Arrays:
     Returns:
         The arrays; from the cache they are mapped into memory and read when they are touched.
     """
-    path = folder() / "data" / f"{hashlib.sha256(json.dumps([_VERSION, *key]).encode()).hexdigest()}.safetensors"
+    path = cache_folder() / "data" / f"{hashlib.sha256(json.dumps([_VERSION, *key]).encode()).hexdigest()}.safetensors"
     found = read_arrays(path)
     if found is not None:
         return found

@@ -93,7 +93,7 @@ def task_from_dict(values: dict[str, Any]) -> Task:
     """Returns the task that ``dataclasses.asdict`` made plain values of, and JSON lists of tuples."""
     inputs = values["inputs"] if "inputs" in values else values["input"]  # as it was called in 0.1
     several = not isinstance(inputs.get("shape"), list)
-    rest = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    rest = _with_tuples(values)
     rest.pop("input", None)
     rest["inputs"] = {name: _spec_of(spec) for name, spec in inputs.items()} if several else _spec_of(inputs)
     rest["heads"] = {name: task_from_dict(head) for name, head in values.get("heads", {}).items()}
@@ -101,7 +101,11 @@ def task_from_dict(values: dict[str, Any]) -> Task:
 
 
 def _spec_of(values: dict[str, Any]) -> InputSpec:
-    return InputSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return InputSpec(**_with_tuples(values))
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 class Batch(NamedTuple):

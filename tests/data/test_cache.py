@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dltrain.data.cache import cached, content_key, folder, read_arrays
+from dltrain.data.cache import cached, content_key, read_arrays
 
 ARRAYS = {
     "images": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
@@ -104,12 +104,3 @@ def test_the_key_of_files_is_their_content_in_order(tmp_path):
     os.utime(copy, (0, 0))
     assert content_key([one, two]) == content_key([copy, two])
     assert len({content_key(paths) for paths in ([one, two], [two, one], [one], [])}) == 4
-
-
-def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
-    monkeypatch.delenv("DLTRAIN_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder() == tmp_path / "dltrain"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert folder() == Path("/home/somebody/.cache/dltrain")
