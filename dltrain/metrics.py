@@ -55,13 +55,18 @@ def metric_names(task: Task, evaluating: bool = False) -> list[str]:
     if task.kind == "regression":
         return ["loss", "mae", "rmse", "r2"]
     if task.kind in _BINARY:
-        ranking = ["auroc"] if task.kind == "binary" and evaluating else []
-        return ["loss", "accuracy", "precision", "recall", "f1", *ranking]
+        return ["loss", "accuracy", "precision", "recall", "f1", *_ranking(task, evaluating)]
     top5 = ["top5"] if task.output_size > 5 else []
     if task.kind in ("next_token", "seq2seq"):
         return ["loss", "accuracy", *top5, "perplexity"]
     few = task.output_size <= _MAX_CONFUSION
-    return ["loss", "accuracy", *top5, *(["precision", "recall", "f1"] if few else [])]
+    counted = ["precision", "recall", "f1"] if few else []
+    return ["loss", "accuracy", *top5, *counted, *_ranking(task, evaluating)]
+
+
+def _ranking(task: Task, evaluating: bool) -> list[str]:
+    of_two = task.kind == "binary" or (task.kind == "multiclass" and task.output_size == 2)
+    return ["auroc"] if of_two and evaluating else []
 
 
 def is_higher_better(monitor: str) -> bool:
@@ -255,9 +260,10 @@ class Metrics:
         self._add("target_squared", targets.square().sum(dim=0))
 
     def _add_classification(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        if "auroc" in self.names:  # of two logits, their difference ranks as the chance of the second class does
+            scores = outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs[:, 0]
+            self._ranked.append((scores, targets.flatten()))
         if self.task.kind in _BINARY:
-            if "auroc" in self.names:
-                self._ranked.append((outputs.flatten(), targets.flatten()))
             predicted, targets = (outputs > 0).long().flatten(), targets.long().flatten()
         else:
             predicted = outputs.argmax(dim=1)

@@ -336,6 +336,12 @@ def test_auroc_is_that_of_scikit_learn(decimals):
     assert "auroc" not in of(TASKS["binary"], outputs, targets)
 
 
+def test_auroc_of_two_logits_is_that_of_the_second_class():
+    outputs, targets = samples(TASKS["two classes"])
+    expected = sk.roc_auc_score(targets, outputs.double().softmax(dim=1)[:, 1])
+    assert of(TASKS["two classes"], outputs, targets, evaluating=True)["auroc"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_auroc_of_one_class_is_not_a_number():
     outputs, _ = samples(TASKS["binary"])
     assert math.isnan(of(TASKS["binary"], outputs, torch.ones_like(outputs), evaluating=True)["auroc"])
