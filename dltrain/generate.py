@@ -35,7 +35,8 @@ def generate(
         generator.manual_seed(seed)
     device = next(model.parameters()).device
     for _ in range(num_tokens):
-        logits = model(codec.window(numbers).to(device))[0].float().cpu()  # (V,)
+        logits = model(codec.window(numbers).to(device))[0].float().cpu()  # (V,), or (T, V) where each step has one
+        logits = logits[-1] if logits.dim() == 2 else logits
         logits[PADDING] = -torch.inf  # padding stands for no token, and the unknown token for no text
         if codec.vocabulary.unknown is not None:
             logits[codec.vocabulary.unknown] = -torch.inf

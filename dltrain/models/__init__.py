@@ -22,5 +22,6 @@ def require_values(name: str, task: Task) -> None:
     if task.input.vocabulary_size is not None:
         raise ConfigError(
             f"model.name = '{name}': it computes with numbers, and this data gives tokens. "
-            "Choose a model that embeds them: model=rnn, model=lstm or model=gru"
+            "Choose a model that embeds them: model=rnn, model=lstm or model=gru; or, for classes of text, "
+            "data.form=multi_hot"
         )

@@ -32,5 +32,6 @@ def test_tokens_are_refused_with_models_that_take_them(settings_of):
         build(settings_of, Task("next_token", InputSpec((5,), "int64", 12), 12))
     assert str(caught.value) == (
         "model.name = 'linear': it computes with numbers, and this data gives tokens. "
-        "Choose a model that embeds them: model=rnn, model=lstm or model=gru"
+        "Choose a model that embeds them: model=rnn, model=lstm or model=gru; or, for classes of text, "
+        "data.form=multi_hot"
     )
