@@ -1,7 +1,8 @@
-"""``korean_text``: the next token of a line from the tokens before it."""
+"""``korean_text`` and ``text``: the next token, from the tokens before it."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,32 +12,52 @@ from numpy.typing import NDArray
 
 from dltrain import registry
 from dltrain.config import setting
-from dltrain.data import Data, InputSpec, Samples, Task
 from dltrain.data.bundled import TRAINS_AND_EVALUATES_THE_SAME
+from dltrain.data.contract import Data, InputSpec, Source, Task
+from dltrain.data.ragged import Ragged, RaggedSamples
 from dltrain.data.splitting import SplitSettings, split_indices
-from dltrain.data.tokens import TOKEN_KINDS, TextCodec, Vocabulary, tokenize
-from dltrain.errors import DataError, did_you_mean
+from dltrain.data.text_corpus import Corpus, Numbering, cached_byte_pairs, cached_corpus, corpus_of, numbering
+from dltrain.data.text_files import ENCODING_MEANING, ENCODINGS, read_text
+from dltrain.data.tokens import END, SPECIAL, TOKEN_KINDS, TOKENS_MEANING, TextCodec, Vocabulary
+from dltrain.errors import DataError
 
 THREE_LINES = "경마장에 있는 말이 뛰고 있다\n그의 말이 법이다\n가는 말이 고와야 오는 말이 곱다\n"
 
 # Fewer lines than this are all trained on: a tenth of them would say nothing about the rest.
 MIN_LINES_TO_SPLIT = 20
 
+# The tokens of a longer text are kept in the cache.
+_CACHED_CHARACTERS = 100_000
+
+Indices = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class KoreanTextSettings(SplitSettings):
-    path: str | None = setting("A text file, a sentence a line; null takes three Korean lines of the package.")
-    encoding: str = setting(
-        "Encoding of the file; auto finds UTF-8, UTF-16 with a mark, and CP949.",
-        choices=("auto", "utf-8", "utf-16", "cp949"),
+    path: str | None = setting(
+        "A text file, a sentence a line; null takes three Korean lines of the package.", path=True
     )
-    tokens: str = setting(
-        "What is predicted: word (between white space), syllable (character) or jamo (letter).",
-        choices=TOKEN_KINDS,
-    )
+    encoding: str = setting(ENCODING_MEANING, choices=ENCODINGS)
+    tokens: str = setting(TOKENS_MEANING, choices=TOKEN_KINDS)
     vocabulary_size: int | None = setting("Keep so many of the most frequent tokens; null keeps all.", min=1)
     min_count: int = setting("Keep tokens that appear at least so often.", min=1)
     window: int = setting("Most tokens before the predicted one that the model sees.", min=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tokens == "bpe" and self.vocabulary_size is None:
+            raise ValueError("tokens=bpe needs a vocabulary_size: how many pieces to learn, such as 8000")
+
+
+@dataclass(frozen=True)
+class TextSettings(KoreanTextSettings):
+    path: str | None = setting("A text file, a sentence or a paragraph a line.", path=True)
+    form: str = setting(
+        "windows: every beginning of a line is a sample, and its next token the target. stream: all lines one after "
+        "the other, cut into blocks, with a target at every token.",
+        choices=("windows", "stream"),
+    )
+    block: int = setting("Tokens of a block; used by form=stream.", min=2)
 
 
 @registry.register("data", "korean_text", KoreanTextSettings)
@@ -44,109 +65,221 @@ def korean_text(settings: KoreanTextSettings) -> Data:
     """Every beginning of a line with at least two tokens: its last token is the target, the others the input."""
     if settings.path == "":
         raise DataError("data.path is empty: name a text file, or leave it out for the built-in lines")
-    path = None if settings.path is None else Path(settings.path).expanduser()
-    text, notes = (THREE_LINES, []) if path is None else read_text(path, settings.encoding)
-    where = "the built-in text" if settings.path is None else f"data.path={settings.path}"
-    lines = [tokens for line in text.splitlines() if len(tokens := tokenize(line, settings.tokens)) >= 2]
-    if not lines:
-        raise DataError(f"{where}: no line with at least two {settings.tokens}s, so there is nothing to predict")
-    too_short = sum(1 for line in text.splitlines() if line.strip()) - len(lines)
-    if too_short:
-        notes.append(f"{too_short} lines of a single {settings.tokens} are left out: they have nothing to predict")
+    if settings.path is None:
+        return _windows(settings, _Lines("the built-in text", THREE_LINES.splitlines(), []))
+    return _windows(settings, _read(settings.path, settings.encoding))
 
-    wants_split = settings.validation_fraction > 0 or settings.test_fraction > 0
-    splits = wants_split and len(lines) >= MIN_LINES_TO_SPLIT
-    parts = [lines, [], []]
-    if splits:
-        parts = [[lines[i] for i in indices] for indices in split_indices(len(lines), settings)]
-    elif wants_split:
-        notes.append(f"{len(lines)} lines are too few to split (under {MIN_LINES_TO_SPLIT})")
-    vocabulary = Vocabulary.count(parts[0], size=settings.vocabulary_size, min_count=settings.min_count, unknown=splits)
-    context = min(settings.window, max(len(line) for line in lines) - 1)
-    train, validation, test = (_samples(part, vocabulary, context) for part in parts)
-    if len(train) == 0:
+
+@registry.register("data", "text", TextSettings)
+def text(settings: TextSettings) -> Data:
+    """The next token of a text of one's own."""
+    if not settings.path:
+        raise DataError("data.path is missing: name a text file, as in data.path=mytext.txt")
+    lines = _read(settings.path, settings.encoding)
+    return _windows(settings, lines) if settings.form == "windows" else _stream(settings, lines)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a text, and its name in messages."""
+
+    where: str
+    lines: list[str]
+    notes: list[str]
+
+    def corpus(self, settings: KoreanTextSettings, is_training: NDArray[np.bool_] | None) -> tuple[Corpus, str | None]:
+        """Returns the tokens, and the tokenizer of ``bpe``.
+
+        Args:
+            is_training: (lines,) what the tokenizer may learn from; None: all.
+        """
+        name = self.where.rpartition("/")[2]
+        content = "\n".join(self.lines)
+        key, tokenizer = [hashlib.sha256(content.encode()).hexdigest()], None
+        if settings.tokens == "bpe":
+            assert settings.vocabulary_size is not None
+            chosen = np.ones(len(self.lines), dtype=bool) if is_training is None else is_training
+            tokenizer = cached_byte_pairs(key, lambda: self.lines, chosen, settings.vocabulary_size, name)
+        total = len(self.lines)
+        if len(content) < _CACHED_CHARACTERS and settings.tokens != "morpheme":
+            return corpus_of(lambda: self.lines, settings.tokens, tokenizer, total=total), tokenizer
+        return cached_corpus(key, lambda: self.lines, settings.tokens, tokenizer, total=total, what=name), tokenizer
+
+
+def _read(path: str, encoding: str) -> _Lines:
+    content, notes = read_text(Path(path).expanduser(), encoding)
+    return _Lines(f"data.path={path}", content.splitlines(), notes)
+
+
+# --- windows ----------------------------------------------------------------------------------------------
+
+
+def _windows(settings: KoreanTextSettings, lines: _Lines) -> Data:
+    where, notes = lines.where, lines.notes
+    if settings.tokens == "bpe":  # the split comes first, since the pieces are learnt from the training lines alone
+        lines = _Lines(where, [line for line in lines.lines if len(line.strip()) >= 2], notes)
+        parts = _split(settings, len(lines.lines), notes)
+        corpus, tokenizer = lines.corpus(settings, _mask(parts[0], len(lines.lines)))
+        notes += corpus.notes
+    else:
+        corpus, tokenizer = lines.corpus(settings, None)
+        notes += corpus.notes
+        too_short = int(np.count_nonzero(corpus.lengths == 1))
+        usable = np.flatnonzero(corpus.lengths >= 2)
+        if too_short and len(usable):
+            kind = settings.tokens
+            notes.append(f"{too_short} lines of a single {kind} are left out: they have nothing to predict")
+        train, validation, test = _split(settings, len(usable), notes)
+        parts = usable[train], usable[validation], usable[test]
+    longest = int(corpus.lengths.max()) if len(corpus) else 0
+    if longest < 2:
         raise DataError(
-            f"{where}: no token that the vocabulary keeps follows another. "
-            f"Lower data.min_count={settings.min_count} or raise data.vocabulary_size"
+            f"{where}: no line with at least two {_plural(settings.tokens)}, so there is nothing to predict"
         )
-    if len(validation) == 0:
-        validation = train
-        notes.append(TRAINS_AND_EVALUATES_THE_SAME)
-    spec = InputSpec((context,), "int64", vocabulary_size=len(vocabulary))
-    return Data(
-        Task("next_token", spec, len(vocabulary), ("<pad>", *vocabulary.tokens)),
-        train,
-        validation,
-        test if len(test) else None,
-        preprocessing=TextCodec(settings.tokens, vocabulary, context).to_dict(),
-        notes=tuple(notes),
-    )
+    splits = bool(len(parts[1]) or len(parts[2]))
+    chosen = _numbering(settings, corpus, _mask(parts[0], len(corpus)), unknown=splits)
+    longest = int(corpus.lengths[parts[0]].max())  # of the training lines: the others decide nothing
+    context = min(settings.window, max(1, longest - 1))
+    ragged = chosen.encode(corpus)
+    sources = [_window_samples(ragged.take(torch.from_numpy(part)), chosen.vocabulary, context) for part in parts]
+    codec = TextCodec(settings.tokens, chosen.vocabulary, context, tokenizer)
+    spec = InputSpec((context,), "int64", vocabulary_size=len(chosen.vocabulary))
+    return _data(settings, lines, codec, spec, sources, notes, per_step=False)
 
 
-def _samples(lines: list[list[str]], vocabulary: Vocabulary, context: int) -> Samples:
-    """Returns (N, T) windows, padded on the left, and the (N,) tokens that follow them.
+def _window_samples(lines: Ragged, vocabulary: Vocabulary, context: int) -> Source:
+    """Returns the (N, T) windows before every token but the first of a line, padded on the left, and these tokens.
 
     An unknown token is never a target: a model that predicts "something unknown" has said nothing.
     """
-    row: list[int] = []
-    is_target: list[bool] = []
-    for line in lines:  # T paddings before each line make every window of it a plain slice
-        numbers = vocabulary.encode(line)
-        row += [0] * context + numbers
-        is_target += [False] * (context + 1) + [number != vocabulary.unknown for number in numbers[1:]]
-    positions = np.flatnonzero(np.array(is_target, dtype=bool))
-    flat: NDArray[np.int64] = np.array(row, dtype=np.int64)
-    if not len(positions):
-        return Samples(torch.empty(0, context, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-    windows = np.lib.stride_tricks.sliding_window_view(flat, context)[positions - context]
-    return Samples(torch.from_numpy(np.ascontiguousarray(windows)), torch.from_numpy(flat[positions]))
+    total = int(lines.lengths.sum())
+    line = torch.repeat_interleave(torch.arange(len(lines)), lines.lengths)
+    before = torch.arange(total) - (lines.lengths.cumsum(0) - lines.lengths)[line]  # tokens before it in its line
+    places = lines.starts[line] + before
+    targets = lines.values[places].long()
+    keep = before > 0
+    if vocabulary.unknown is not None:
+        keep &= targets != vocabulary.unknown
+    lengths = before[keep].clamp(max=context)
+    windows = Ragged(lines.values, places[keep] - lengths, lengths)
+    return RaggedSamples(windows, targets[keep], width=context, padding="left").dense()
 
 
-def read_text(path: Path, encoding: str) -> tuple[str, list[str]]:
-    """Reads a text file and returns it with notes about its encoding.
+# --- stream -----------------------------------------------------------------------------------------------
 
-    Raises:
-        DataError: there is no such file, it is empty, or it is not in that encoding.
+
+def _stream(settings: TextSettings, lines: _Lines) -> Data:
+    lines = _Lines(lines.where, [line for line in lines.lines if line.strip()], lines.notes)
+    notes, count = lines.notes, len(lines.lines)
+    parts = _split(settings, count, notes, in_order=True)
+    corpus, tokenizer = lines.corpus(settings, _mask(parts[0], count))
+    notes += corpus.notes
+    splits = bool(len(parts[1]) or len(parts[2]))
+    chosen = _numbering(settings, corpus, _mask(parts[0], count), unknown=splits, special=(END,))
+    ragged = chosen.encode(corpus)
+    # A line's end is a token too. The parts follow each other, so that each is a piece of the one stream.
+    stream = torch.from_numpy(np.insert(ragged.values.numpy(), corpus.offsets[1:], np.int32(1)))
+    ends = torch.from_numpy(corpus.offsets[1:] + np.arange(1, count + 1))
+    sources: list[Source] = []
+    begin = 0
+    for part in parts:
+        end = int(ends[part[-1]]) if len(part) else begin
+        sources.append(_blocks(stream, begin, end, settings.block, chosen.vocabulary))
+        begin = end
+    codec = TextCodec(settings.tokens, chosen.vocabulary, settings.block, tokenizer, "stream")
+    spec = InputSpec((settings.block,), "int64", vocabulary_size=len(chosen.vocabulary), padding="right")
+    return _data(settings, lines, codec, spec, sources, notes, per_step=True)
+
+
+def _blocks(stream: torch.Tensor, begin: int, end: int, size: int, vocabulary: Vocabulary) -> Source:
+    """Returns (N, T) blocks of a stretch of the stream, and the token after each of theirs; the last may be shorter."""
+    starts = torch.arange(begin, max(begin, end - 1), size)
+    lengths = (end - 1 - starts).clamp(max=size)
+    inputs, targets = Ragged(stream, starts, lengths), Ragged(stream, starts + 1, lengths)
+    return RaggedSamples(inputs, targets, width=size, padding="right", ignored=vocabulary.unknown).dense()
+
+
+# --- shared -----------------------------------------------------------------------------------------------
+
+
+def _split(
+    settings: KoreanTextSettings, count: int, notes: list[str], *, in_order: bool = False
+) -> tuple[Indices, Indices, Indices]:
+    """Returns the lines of the three splits; all are trained on where they are too few to split.
+
+    Args:
+        in_order: training, validation and test follow one upon the other.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        folder = path.parent
-        files = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-        hint = did_you_mean(path.name, files)
-        if len(files) > 12:  # too many to list
-            hint = hint.partition(" There is:")[0]
-        raise DataError(f"data.path={path}: there is no such file in {folder.resolve()}.{hint}") from error
-    except IsADirectoryError as error:
-        raise DataError(f"data.path={path}: this is a folder; give a text file") from error
-    except OSError as error:
-        raise DataError(f"data.path={path}: cannot be read: {error.strerror}") from error
-    text, used = _decode(content, encoding, path)
-    if not text.strip():
-        raise DataError(f"data.path={path}: the file is empty")
-    return text, [] if used == "utf-8" else [f"{path} is read as {used.upper()}"]
+    wants_split = settings.validation_fraction > 0 or settings.test_fraction > 0 or settings.folds is not None
+    none = np.arange(0)
+    if not wants_split or count < MIN_LINES_TO_SPLIT:
+        if wants_split:
+            notes.append(f"{count} lines are too few to split (under {MIN_LINES_TO_SPLIT})")
+        return np.arange(count), none, none
+    if not in_order:
+        return split_indices(count, settings)
+    if settings.folds is not None:
+        raise DataError("data.folds: a stream is not dealt to folds. Give data.folds=null, or data.form=windows")
+    sizes = [len(part) for part in split_indices(count, settings)]
+    train, validation, test = np.split(np.arange(count), np.cumsum(sizes)[:2])
+    return train, validation, test
 
 
-def _decode(content: bytes, encoding: str, path: Path) -> tuple[str, str]:
-    if encoding != "auto":
-        candidates = [encoding]
-    elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        candidates = ["utf-16"]
-    else:
-        candidates = ["utf-8", "cp949"]
-    first: UnicodeDecodeError | None = None
-    for name in candidates:
-        try:
-            text = content.decode(name).removeprefix("\ufeff")
-        except UnicodeDecodeError as error:
-            first = first or error
-            continue
-        if "\0" in text:
-            raise DataError(f"data.path={path}: holds NUL characters, so it is not a text file")
-        return text, name
-    assert first is not None
-    line = content[: first.start].decode(candidates[0], "ignore").count("\n") + 1
-    raise DataError(
-        f"data.path={path}: byte {first.start} (line {line}) is not {' or '.join(map(str.upper, candidates))}. "
-        "Save the file as UTF-8, or give data.encoding"
+def _mask(indices: Indices, count: int) -> NDArray[np.bool_]:
+    mask = np.zeros(count, dtype=bool)
+    mask[indices] = True
+    return mask
+
+
+def _numbering(
+    settings: KoreanTextSettings,
+    corpus: Corpus,
+    is_training: NDArray[np.bool_],
+    *,
+    unknown: bool,
+    special: tuple[str, ...] = (),
+) -> Numbering:
+    is_learnt = settings.tokens == "bpe"  # then the pieces are as many as were asked for already
+    return numbering(
+        corpus,
+        is_training,
+        size=None if is_learnt else settings.vocabulary_size,
+        min_count=1 if is_learnt else settings.min_count,
+        unknown=unknown,
+        special=special,
+    )
+
+
+def _plural(kind: str) -> str:
+    return {"bpe": "pieces", "jamo": "jamo"}.get(kind, f"{kind}s")
+
+
+def _data(
+    settings: KoreanTextSettings,
+    lines: _Lines,
+    codec: TextCodec,
+    spec: InputSpec,
+    sources: list[Source],
+    notes: list[str],
+    *,
+    per_step: bool,
+) -> Data:
+    train, validation, test = sources
+    learnt = [token for token in codec.vocabulary.tokens if token not in SPECIAL]
+    if not len(train) or not learnt:
+        raise DataError(
+            f"{lines.where}: no token that the vocabulary keeps follows another. "
+            f"Lower data.min_count={settings.min_count} or raise data.vocabulary_size"
+        )
+    if not len(validation):
+        validation = train
+        notes.append(TRAINS_AND_EVALUATES_THE_SAME)
+    size = len(codec.vocabulary)
+    return Data(
+        Task("next_token", spec, size, ("<pad>", *codec.vocabulary.tokens), per_step=per_step),
+        train,
+        validation,
+        test if len(test) else None,
+        preprocessing=codec.to_dict(),
+        notes=tuple(notes),
     )

@@ -10,29 +10,58 @@ from typing import Any
 
 import torch
 
+from dltrain.data.tokenizing import SPACE, cutter, join_morphemes, normalized
 from dltrain.errors import ConfigError, did_you_mean
 
 PADDING = 0
 UNKNOWN = "<unk>"
-TOKEN_KINDS = ("word", "syllable", "jamo")
+START, END = "<s>", "</s>"
+SPECIAL = (UNKNOWN, START, END)
+
+TOKEN_KINDS = ("word", "syllable", "jamo", "bpe", "morpheme")
+TOKENS_MEANING = (
+    "What a token is: word (between white space), syllable (character), jamo (letter), bpe (pieces that are learnt "
+    "from the training texts; needs vocabulary_size) or morpheme (Korean; needs kiwipiepy)."
+)
 
 
-def tokenize(text: str, kind: str) -> list[str]:
+def tokenize(text: str, kind: str, tokenizer: str | None = None) -> list[str]:
     """Cuts a line into tokens.
 
     ``word`` cuts at white space, ``syllable`` gives each character (a Hangul syllable is one; a run of white
-    space is one space), ``jamo`` gives the consonants and vowels of which the syllables are made. The text is
-    first composed to Unicode NFC, so that decomposed Hangul from a Mac gives the same tokens.
+    space is one space), ``jamo`` gives the consonants and vowels of which the syllables are made, ``bpe`` the pieces
+    of a trained tokenizer, ``morpheme`` Korean morphemes with their tag, such as "말/NNG". The text is first composed
+    to Unicode NFC, so that decomposed Hangul from a Mac gives the same tokens.
+
+    Args:
+        tokenizer: of ``bpe``, as JSON.
+
+    Raises:
+        DataError: the library that this kind needs is not installed.
     """
-    words = unicodedata.normalize("NFC", text).split()
-    if kind == "word":
-        return words
-    line = " ".join(words)
-    return list(line if kind == "syllable" else unicodedata.normalize("NFD", line))
+    return next(iter(cutter(kind, tokenizer)([normalized(text)])))
 
 
 def join(tokens: Iterable[str], kind: str) -> str:
-    """Puts tokens together to a line again; jamo become syllables where they can."""
+    """Puts tokens together to a text again, with a line break for each ``END``; jamo become syllables where they can.
+
+    Raises:
+        DataError: the library that this kind needs is not installed.
+    """
+    lines: list[list[str]] = [[]]
+    for token in tokens:
+        if token == END:
+            lines.append([])
+        else:
+            lines[-1].append(token)
+    return "\n".join(_join_line(line, kind) for line in lines)
+
+
+def _join_line(tokens: list[str], kind: str) -> str:
+    if kind == "morpheme":
+        return join_morphemes(tokens)
+    if kind == "bpe":
+        return "".join(tokens).replace(SPACE, " ").strip()
     return unicodedata.normalize("NFC", (" " if kind == "word" else "").join(tokens))
 
 
@@ -84,30 +113,51 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class TextCodec:
-    """Turns a prompt into a model's input, and its output into text, as the training did.
+    """Turns a text into a model's input, and its output into text, as the training did.
 
     Attributes:
-        context: T, the number of tokens that the model sees, padded on the left.
+        context: T, the most tokens that the model sees.
+        tokenizer: of ``bpe``, as JSON.
+        form: how the model gets them: windows (padded to T on the left), stream or sequence (no padding), multi_hot
+            or counts (a row of numbers).
     """
 
     kind: str
     vocabulary: Vocabulary
     context: int
+    tokenizer: str | None = None
+    form: str = "windows"
 
     def to_dict(self) -> dict[str, Any]:
-        return {"tokens": self.kind, "vocabulary": list(self.vocabulary.tokens), "context": self.context}
+        values = {"tokens": self.kind, "vocabulary": list(self.vocabulary.tokens), "context": self.context}
+        if self.form != "windows":
+            values["form"] = self.form
+        if self.tokenizer is not None:
+            values["tokenizer"] = self.tokenizer
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TextCodec:
-        return cls(values["tokens"], Vocabulary(tuple(values["vocabulary"])), int(values["context"]))
+        vocabulary = Vocabulary(tuple(values["vocabulary"]))
+        context, tokenizer = int(values["context"]), values.get("tokenizer")
+        return cls(values["tokens"], vocabulary, context, tokenizer, values.get("form", "windows"))
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the numbers of a text's tokens; -1 for one that the vocabulary lacks.
+
+        Raises:
+            DataError: the library that the tokens need is not installed.
+        """
+        return self.vocabulary.encode(tokenize(text, self.kind, self.tokenizer))
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Returns the prompt's token numbers.
 
         Raises:
             ConfigError: the prompt is empty or holds a token that the vocabulary lacks.
+            DataError: the library that the tokens need is not installed.
         """
-        tokens = tokenize(prompt, self.kind)
+        tokens = tokenize(prompt, self.kind, self.tokenizer)
         if not tokens:
             raise ConfigError(f"the prompt is empty: give at least one {self.kind}")
         numbers = self.vocabulary.encode(tokens)
@@ -121,6 +171,7 @@ class TextCodec:
         return numbers
 
     def window(self, numbers: list[int]) -> torch.Tensor:
-        """Returns the last T numbers as (1, T) int64, padded on the left."""
+        """Returns the last T numbers as (1, T) int64, padded on the left; of a stream no more than there are."""
         recent = numbers[-self.context :]
-        return torch.tensor([[PADDING] * (self.context - len(recent)) + recent])
+        padding = [] if self.form == "stream" else [PADDING] * (self.context - len(recent))
+        return torch.tensor([padding + recent])

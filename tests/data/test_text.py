@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dltrain import registry
-from dltrain.data import Data
-from dltrain.data.text import THREE_LINES, read_text
-from dltrain.data.tokens import UNKNOWN, TextCodec
+from dltrain.data import IGNORED, Data
+from dltrain.data.splitting import SplitSettings, split_indices
+from dltrain.data.text import THREE_LINES
+from dltrain.data.text_files import read_text
+from dltrain.data.tokens import END, UNKNOWN, TextCodec, join
 from dltrain.errors import DataError
 
 SAME = "there is no validation split: what is evaluated is the training data itself"
@@ -172,6 +174,101 @@ def test_an_empty_path_is_no_way_to_the_built_in_text(load):
     # As from `data.path=$FILE` where FILE is not set.
     with pytest.raises(DataError, match=r"^data\.path is empty: name a text file, or leave it out"):
         load(path="")
+
+
+# --- any tokens, and streams ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def load_text(settings_of):
+    def build(path: Path, **changes: Any) -> Data:
+        return registry.build("data", settings_of("data", "text", path=str(path), **changes))
+
+    return build
+
+
+def test_text_gives_the_windows_of_korean_text(load, load_text, text_file):
+    path = text_file("".join(f"가 나{i % 7} 다 라{i % 3}\n" for i in range(40)))
+    mine, korean = load_text(path), load(path=str(path))
+    assert mine.preprocessing == korean.preprocessing and mine.task == korean.task
+    for split in ("train", "validation", "test"):
+        assert torch.equal(mine.splits[split].inputs, korean.splits[split].inputs)
+        assert torch.equal(mine.splits[split].targets, korean.splits[split].targets)
+
+
+@pytest.mark.parametrize("name", ["korean_text", "text"])
+@pytest.mark.parametrize("tokens", ["bpe", "morpheme"])
+def test_tokens_that_a_library_cuts_give_windows_too(settings_of, text_file, name, tokens):
+    if tokens == "morpheme":
+        pytest.importorskip("kiwipiepy")
+    path = text_file(THREE_LINES * 2)
+    settings = settings_of("data", name, path=str(path), tokens=tokens, vocabulary_size=60)
+    data = registry.build("data", settings)
+    codec = TextCodec.from_dict(data.preprocessing)
+    line = "그의 말이 법이다"
+    numbers = codec.encode_prompt(line)
+    row = codec.window(numbers[:-1])[0].tolist()
+    rows = torch.cat((data.train.inputs, data.train.targets[:, None]), dim=1).tolist()
+    assert [*row, numbers[-1]] in rows
+    assert join(codec.vocabulary.decode(numbers), tokens) == line
+
+
+def test_byte_pairs_of_lines_are_learnt_from_the_training_lines_alone(load_text, text_file):
+    lines = [f"바나나 {'나' * (1 + i % 3)}" for i in range(40)]
+    data = load_text(text_file("\n".join(lines)), tokens="bpe", vocabulary_size=20)
+    trained = {tuple(row) for row in data.train.inputs.tolist()}
+    split = split_indices(40, SplitSettings("text", 0.1, 0.1, 0, None, 0))[2]
+    for place in split:
+        lines[place] = f"{lines[place][:3]} 사과사과사과"
+    other = load_text(text_file("\n".join(lines)), tokens="bpe", vocabulary_size=20)
+    assert other.preprocessing == data.preprocessing
+    assert {tuple(row) for row in other.train.inputs.tolist()} == trained
+
+
+def test_a_stream_is_cut_into_blocks_with_a_target_at_every_token(load_text, text_file):
+    data = load_text(text_file("가 나 다\n\n라 가\n마\n"), form="stream", block=4)
+    assert data.task.per_step and data.task.kind == "next_token" and data.task.input.padding == "right"
+    assert data.task.class_names == ("<pad>", END, "가", "나", "다", "라", "마")
+    assert data.train.inputs.tolist() == [[2, 3, 4, 1], [5, 2, 1, 6]]
+    assert data.train.targets.tolist() == [[3, 4, 1, 5], [2, 1, 6, 1]]
+    codec = TextCodec.from_dict(data.preprocessing)
+    assert join(codec.vocabulary.decode(data.train.inputs.flatten().tolist()), "word") == "가 나 다\n라 가\n마"
+
+
+def test_the_last_block_is_padded_and_its_padding_is_no_target(load_text, text_file):
+    data = load_text(text_file("가 나\n다\n"), form="stream", block=3)
+    assert data.train.inputs.tolist() == [[2, 3, 1], [4, 0, 0]]
+    assert data.train.targets.tolist() == [[3, 1, 4], [1, IGNORED, IGNORED]]
+
+
+@given(st.lists(LINE, min_size=1, max_size=60), st.integers(2, 9))
+def test_the_blocks_of_all_splits_are_the_stream_in_its_order(settings_of, tmp_path_factory, lines, block):
+    path = tmp_path_factory.getbasetemp() / "stream.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    data = registry.build("data", settings_of("data", "text", path=str(path), form="stream", block=block))
+    codec = TextCodec.from_dict(data.preprocessing)
+    known = codec.vocabulary
+    stream = [number for line in lines for number in [*known.encode(line.split()), known.encode([END])[0]]]
+    found: list[int] = []
+    for name, source in data.splits.items():
+        if name == "validation" and data.evaluates_training_data:
+            continue
+        inputs, targets = source.inputs, source.targets
+        tokens = inputs[inputs != 0].tolist()
+        last = len(found) + len(tokens)
+        following = [IGNORED if number == known.unknown else number for number in stream[len(found) + 1 : last + 1]]
+        assert targets[inputs != 0].tolist() == following
+        found += [*tokens, stream[last]]  # the last token of a split is a target only
+    assert found == stream
+
+
+def test_a_streamed_text_trains_through_the_command_line(dltrain, work):
+    (work / "my.txt").write_text(THREE_LINES * 30, encoding="utf-8")
+    answer = dltrain(
+        "data=text", "data.path=my.txt", "data.form=stream", "data.block=16", "model=gru", "model.hidden=16",
+        "trainer.max_epochs=2", "~callbacks.tensorboard",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
 
 
 # --- reading ----------------------------------------------------------------------------------------------

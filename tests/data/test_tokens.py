@@ -10,9 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dltrain.data.tokens import TOKEN_KINDS, UNKNOWN, TextCodec, Vocabulary, join, tokenize
+from dltrain.data.text_corpus import corpus_of, numbering
+from dltrain.data.tokenizing import train_byte_pairs
+from dltrain.data.tokens import END, TOKEN_KINDS, UNKNOWN, TextCodec, Vocabulary, join, tokenize
 from dltrain.errors import ConfigError
 
+PLAIN = ("word", "syllable", "jamo")  # which need no library
 KOREAN = st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3) | st.sampled_from(" \tab1.,"), max_size=20)
 
 
@@ -31,13 +34,13 @@ def test_text_is_cut_into_tokens(text, kind, tokens):
     assert tokenize(text, kind) == tokens
 
 
-@pytest.mark.parametrize("kind", TOKEN_KINDS)
+@pytest.mark.parametrize("kind", PLAIN)
 @given(text=KOREAN)
 def test_tokens_join_to_the_text_again_but_for_runs_of_space(kind, text):
     assert join(tokenize(text, kind), kind) == " ".join(text.split())
 
 
-@pytest.mark.parametrize("kind", TOKEN_KINDS)
+@pytest.mark.parametrize("kind", PLAIN)
 @given(text=KOREAN)
 def test_decomposed_hangul_gives_the_same_tokens(kind, text):
     assert tokenize(unicodedata.normalize("NFD", text), kind) == tokenize(text, kind)
@@ -128,3 +131,87 @@ def test_a_word_that_the_model_has_not_seen_is_named(tokens, prompt, word, hint)
 
 def test_an_unseen_word_is_the_unknown_token_where_there_is_one():
     assert codec(("말이", UNKNOWN)).encode_prompt("말이 cat") == [1, 2]
+
+
+# --- byte pairs and morphemes -----------------------------------------------------------------------------
+
+LINES = ["경마장에 있는 말이 뛰고 있다", "그의 말이 법이다", "가는 말이 고와야 오는 말이 곱다"]
+
+
+@pytest.fixture(scope="module")
+def byte_pairs() -> str:
+    return train_byte_pairs(LINES * 3, 60, UNKNOWN)
+
+
+def test_byte_pairs_join_to_the_text_again(byte_pairs):
+    for line in LINES:
+        pieces = tokenize(f" {line}  ", "bpe", byte_pairs)
+        assert len(pieces) < len(line) and join(pieces, "bpe") == line
+    assert tokenize(unicodedata.normalize("NFD", LINES[0]), "bpe", byte_pairs) == tokenize(LINES[0], "bpe", byte_pairs)
+    assert "▁말이" in tokenize(LINES[0], "bpe", byte_pairs)
+    assert UNKNOWN in tokenize("z", "bpe", byte_pairs)
+
+
+def test_byte_pairs_are_the_same_whenever_they_are_learnt(byte_pairs):
+    assert train_byte_pairs(LINES * 3, 60, UNKNOWN) == byte_pairs
+
+
+def test_morphemes_have_their_tags_and_join_to_words():
+    pytest.importorskip("kiwipiepy")
+    tokens = tokenize("그의 말이 법이다", "morpheme")
+    assert tokens == ["그/NP", "의/JKG", "말/NNG", "이/JKS", "법/NNB", "이/VCP", "다/EF"]
+    assert join(tokens, "morpheme") == "그의 말이 법이다"
+    assert join([*tokens, END, "말/NNG"], "morpheme") == "그의 말이 법이다\n말"
+    assert tokenize("1/2", "morpheme") == ["1/2/W_SERIAL"] and join(["1/2/W_SERIAL"], "morpheme") == "1/2"
+    assert join([], "morpheme") == ""
+
+
+@pytest.mark.parametrize("kind", TOKEN_KINDS)
+def test_a_codec_of_any_tokens_survives_the_way_through_a_file(kind, byte_pairs):
+    if kind == "morpheme":
+        pytest.importorskip("kiwipiepy")
+    tokenizer = byte_pairs if kind == "bpe" else None
+    tokens = tokenize(LINES[1], kind, tokenizer)
+    known = Vocabulary.count([tokens], size=None, min_count=1, unknown=False)
+    codec = TextCodec(kind, known, 4, tokenizer, "stream")
+    again = TextCodec.from_dict(json.loads(json.dumps(codec.to_dict())))
+    assert again == codec
+    numbers = again.encode_prompt(LINES[1])
+    assert numbers == codec.encode(LINES[1])
+    assert join(again.vocabulary.decode(numbers), kind) == LINES[1]
+
+
+def test_a_stream_is_not_padded_and_its_line_ends_are_line_breaks():
+    codec = TextCodec("word", Vocabulary((END, "가", "나")), 3, form="stream")
+    assert codec.window([2]).tolist() == [[2]] and codec.window([2, 3, 1, 2]).tolist() == [[3, 1, 2]]
+    assert join(codec.vocabulary.decode([2, 3, 1, 2]), "word") == "가 나\n가"
+
+
+# --- a whole corpus ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@given(lines=st.lists(KOREAN, min_size=1, max_size=12), size=st.none() | st.integers(1, 5), least=st.integers(1, 3))
+def test_a_corpus_has_the_vocabulary_and_numbers_of_a_plain_count(kind, lines, size, least):
+    import numpy as np
+
+    training = np.arange(len(lines)) % 3 != 1
+    corpus = corpus_of(lambda: lines, kind, total=len(lines))
+    chosen = numbering(corpus, training, size=size, min_count=least, unknown=True)
+    tokens = [tokenize(line, kind) for line in lines]
+    seen = [line for line, trains in zip(tokens, training, strict=True) if trains]
+    assert chosen.vocabulary == Vocabulary.count(seen, size=size, min_count=least, unknown=True)
+    ragged = chosen.encode(corpus, fill_empty=True)
+    unknown = [chosen.vocabulary.unknown]
+    for number, line in enumerate(tokens):
+        row = ragged.take(torch.tensor([number])).padded(torch.tensor([0]), ragged.longest)[0]
+        assert row[row != 0].tolist() == (chosen.vocabulary.encode(line) or unknown)
+
+
+def test_types_are_numbered_over_chunks_as_over_one():
+    lines = [f"w{number * number % 7919} w{number}" for number in range(10_000)]
+    corpus = corpus_of(lambda: lines, "word", total=len(lines))
+    names = bytes(corpus.types).decode().split("\n")
+    words = [word for line in lines for word in line.split()]
+    assert [names[number] for number in corpus.tokens] == words
+    assert names[:-1] == list(dict.fromkeys(words))
