@@ -17,8 +17,8 @@ from dltrain.errors import DataError, did_you_mean, nearest
 
 ENCODINGS = ("auto", "utf-8", "utf-16", "cp949")
 ENCODING_MEANING = "Encoding of the file; auto finds UTF-8, UTF-16 with a mark, and CP949."
-DELIMITERS = ("auto", "comma", "tab", "semicolon", "pipe")
 _CHARACTERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+DELIMITERS = ("auto", *_CHARACTERS, *_CHARACTERS.values())
 
 _PIECE = 2**20
 # A cell beyond this is a forgotten quote rather than a text; 2**31 - 1 is what the module can take.
@@ -136,7 +136,7 @@ class TextTable:
                 header = text.readline(_PIECE)
         if not header:
             raise DataError(f"{file.key}: the file is empty")
-        tried = [_CHARACTERS[delimiter]] if delimiter != "auto" else list(_CHARACTERS.values())
+        tried = [_CHARACTERS.get(delimiter, delimiter)] if delimiter != "auto" else list(_CHARACTERS.values())
         tables = [cls(file, character, quoting, _cells(header, character, quoting)) for character in tried]
         table = max(tables, key=lambda t: (len(set(wanted.values()) & set(t.columns)), len(t.columns)))
         table._require(wanted)
