@@ -1,0 +1,173 @@
+"""Every data set of ``configs/data`` trains for two epochs through the command line, on real files where they are.
+
+Data sets whose files cannot be had here are read from small files of the same format, which the tests write.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import tarfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import realdata
+
+from dltrain import config_files
+
+FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
+
+
+def _fashion_mnist(work: Path) -> list[str]:
+    if not FASHION.exists():
+        pytest.skip(f"needs {FASHION}: apt-get install dataset-fashion-mnist")
+    return []
+
+
+def _cifar10(work: Path) -> list[str]:
+    """The python archive's format, with the first real images of each class where they are."""
+    generator = np.random.default_rng(0)
+    with tarfile.open(work / "cifar-10-python.tar.gz", "w:gz") as archive:
+        for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+            images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
+            content = pickle.dumps({b"data": images, b"labels": [place % 10 for place in range(20)]}, protocol=2)
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            archive.addfile(member, BytesIO(content))
+    return [f"data.root={work}", "model.hidden=[32]"]
+
+
+def _image_folder(work: Path) -> list[str]:
+    """The first 20 images of each class of CIFAR-10 as JPEG."""
+    archive = realdata.need("cifar10_jpeg/cifar10_jpeg.tar.xz")
+    seen: dict[str, int] = {}
+    with tarfile.open(archive, "r:xz") as file:
+        for member in file:
+            folder = str(Path(member.name).parent)
+            if not member.isfile() or seen.get(folder, 0) >= 10:
+                continue
+            seen[folder] = seen.get(folder, 0) + 1
+            target = work / "images" / Path(member.name).parent.name / f"{len(seen)}-{Path(member.name).name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = file.extractfile(member)
+            assert source is not None
+            target.write_bytes(source.read())
+            if len(seen) >= 3 and min(seen.values()) >= 10:
+                break
+    return ["data.path=images"]
+
+
+def _tar_shards(work: Path) -> list[str]:
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    (work / "shards").mkdir()
+    for shard in range(4):
+        with tarfile.open(work / "shards" / f"{shard:04d}.tar", "w") as archive:
+            for place in range(15):
+                image, label = BytesIO(), str(place % 3).encode()
+                Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(image, "PNG")
+                for ending, content in (("png", image.getvalue()), ("cls", label)):
+                    member = tarfile.TarInfo(f"{shard}-{place:03d}.{ending}")
+                    member.size = len(content)
+                    archive.addfile(member, BytesIO(content))
+    return ["data.path=shards", "data.workers=0"]
+
+
+def _parquet_shards(work: Path) -> list[str]:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    table = pyarrow.csv.read_csv(realdata.need("tabular/california_housing.csv"))
+    (work / "shards").mkdir()
+    for shard in range(4):
+        part = table.slice(shard * 1000, 1000)
+        pyarrow.parquet.write_table(part, work / "shards" / f"{shard}.parquet", row_group_size=250)
+    return ["data.path=shards", "data.target=median_house_value", "data.workers=0"]
+
+
+def _insurance_fraud(work: Path) -> list[str]:
+    """The columns that the course's file is known to have, and a few more."""
+    generator = np.random.default_rng(0)
+    rows = ["CUST_ID,SIU_CUST_YN,AGE,SEX,JOB"]
+    for number in range(200):
+        fraud = "Y" if number % 20 == 0 else "N"
+        rows.append(
+            f"{number + 1},{fraud},{generator.integers(20, 80)},{number % 2 + 1},{['직장인', '학생'][number % 2]}"
+        )
+    (work / "insurance_fraud.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return ["data.path=insurance_fraud.csv"]
+
+
+def _needs(name: str, *words: str) -> Callable[[Path], list[str]]:
+    def prepare(work: Path) -> list[str]:
+        path = realdata.need(name)
+        return [word.replace("{path}", str(path)) for word in words]
+
+    return prepare
+
+
+def _nothing(work: Path) -> list[str]:
+    return []
+
+
+def _text(work: Path) -> list[str]:
+    lines = realdata.need("korean/ChatbotData.csv").read_text(encoding="utf-8").splitlines()[1:400]
+    (work / "글.txt").write_text("\n".join(line.split(",")[0] for line in lines), encoding="utf-8")
+    return ["data.path=글.txt", "model=gru", "model.hidden=16"]
+
+
+# What each data set needs besides its name.
+PREPARE: dict[str, Callable[[Path], list[str]]] = {
+    "boston_housing": _needs("tabular/boston_housing.csv"),
+    "california_housing": _needs("tabular/california_housing.csv"),
+    "california_housing_8": _needs("tabular/california_housing.csv"),
+    "chatbot": _needs(
+        "korean/ChatbotData.csv",
+        *("model=seq2seq", "model.hidden=16", "model.embedding=8", "data.vocabulary_size=200"),
+    ),
+    "cifar10": _cifar10,
+    "csv": _needs("tabular/thoracic_surgery.csv", "data.path={path}", "data.target=Risk1Yr"),
+    "fashion_mnist": lambda work: [*_fashion_mnist(work), "model.hidden=[32]"],
+    "image_folder": _image_folder,
+    "image_list": lambda work: [*_image_folder(work), "data.workers=0"],
+    "insurance_fraud": _insurance_fraud,
+    "korean_text": lambda work: ["model=lstm"],
+    "mnist": _needs("mnist/train-images-idx3-ubyte.gz", "model.hidden=[32]"),
+    "nsmc": _needs(
+        "nsmc_rebuilt/ratings_train.txt.gz", "data.form=multi_hot", "data.vocabulary_size=200", "model=linear"
+    ),
+    "pairs_csv": _needs(
+        "korean/ChatbotData.csv",
+        *("data.path={path}", "data.source=Q", "data.target=A", "model=seq2seq", "model.hidden=16"),
+        "data.vocabulary_size=200",
+    ),
+    "parquet_shards": _parquet_shards,
+    "series_csv": _needs("series/sf_temps.csv", "data.path={path}", "model=lstm", "model.hidden=8"),
+    "tar_shards": _tar_shards,
+    "text": _text,
+    "text_csv": _needs(
+        "korean/ChatbotData.csv",
+        *("data.path={path}", "data.text=Q", "data.target=label", "model=gru", "model.hidden=16"),
+    ),
+    "thoracic_surgery": _needs("tabular/thoracic_surgery.csv"),
+}
+NAMES = sorted(config_files.options("data", []))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_epochs(dltrain, work, monkeypatch, name):
+    monkeypatch.setenv("DLTRAIN_DATA", str(realdata.folder()))
+    words = PREPARE.get(name, _nothing)(work)
+    answer = dltrain(f"data={name}", *words, "trainer.max_epochs=2", "trainer.batch_size=512", "run_dir=run")
+    assert answer.code == 0, answer.err
+    result = json.loads((work / "run" / "result.json").read_text())
+    assert result["status"] == "done" and result["epochs"] == 2
+    assert np.isfinite(result["last"]["train/loss"]) and np.isfinite(result["last"]["val/loss"])
+    again = dltrain("resume", "run", "trainer.max_epochs=3")  # the same data, by their fingerprint
+    assert again.code == 0, again.err
+    shutil.rmtree(work / "run")
