@@ -78,7 +78,7 @@ def fetch(dataset: Dataset, folder: Path) -> dict[str, Path]:
 
 def _fetch_file(dataset: Dataset, file: File, folder: Path) -> None:
     """Downloads one file from the first of its URLs that has it."""
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     pooch.get_logger().setLevel("ERROR")  # it would tell its own story beside ours
     problems = []

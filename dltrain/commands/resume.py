@@ -18,6 +18,7 @@ MAY_CHANGE = (
     "optimizer.lr",
     "callbacks.",
     "device.",
+    "data.workers",
 )
 
 

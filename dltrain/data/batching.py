@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +60,7 @@ class Samples(Source):
         return ResidentSplit(self, batch_size=batch_size, seed=seed, device=device)
 
     def head(self, count: int) -> Batch:
-        batch = _of(lambda tensor: tensor[:count], Batch(self.inputs, self.targets, self.weights))
+        batch = Batch(self.inputs, self.targets, self.weights).map(lambda tensor: tensor[:count])
         return batch if self.transform is None else self.transform(batch, torch.arange(batch.size), None)
 
     def content(self) -> Iterator[bytes | memoryview]:
@@ -83,7 +83,7 @@ class ResidentSplit(Split):
             samples: moved to ``device`` if they are elsewhere.
             seed: of the order; None keeps the samples as they stand.
         """
-        self.stored = _of(lambda tensor: tensor.to(device), Batch(samples.inputs, samples.targets, samples.weights))
+        self.stored = Batch(samples.inputs, samples.targets, samples.weights).map(lambda tensor: tensor.to(device))
         self.num_samples = len(samples)
         self.batch_size = batch_size
         self.seed = seed
@@ -122,24 +122,12 @@ class ResidentSplit(Split):
     def _stored_batches(self, order: torch.Tensor | None, start: int) -> Iterator[Batch]:
         size, first = self.batch_size, start * self.batch_size
         if order is None:
-            yield from _cut(_of(lambda tensor: tensor[first:], self.stored), size)
+            yield from _cut(self.stored.map(lambda tensor: tensor[first:]), size)
             return
         sample_bytes = sum(tensor[:1].nbytes for tensor in _tensors(self.stored))
         gather = max(1, _GATHER_BYTES // max(1, sample_bytes * size)) * size
         for chunk in order.split(gather):
-            yield from _cut(_of(lambda tensor, chunk=chunk: tensor.index_select(0, chunk), self.stored), size)  # type: ignore[misc]
-
-
-def _of(function: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> Batch:
-    """Returns the batch with a function applied to each of its tensors."""
-
-    def apply(tensors: Tensors) -> Tensors:
-        if isinstance(tensors, dict):
-            return {name: function(tensor) for name, tensor in tensors.items()}
-        return function(tensors)
-
-    weights = None if batch.weights is None else function(batch.weights)
-    return Batch(apply(batch.inputs), apply(batch.targets), weights)
+            yield from _cut(self.stored.map(lambda tensor, chunk=chunk: tensor.index_select(0, chunk)), size)  # type: ignore[misc]
 
 
 def _tensors(batch: Batch) -> Iterator[torch.Tensor]:
@@ -158,4 +146,4 @@ def _cut(batch: Batch, size: int) -> Iterator[Batch]:
             yield Batch(*pair)
         return
     for first in range(0, batch.size, size):
-        yield _of(lambda tensor, first=first: tensor[first : first + size], batch)  # type: ignore[misc]
+        yield batch.map(lambda tensor, first=first: tensor[first : first + size])  # type: ignore[misc]

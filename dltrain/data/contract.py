@@ -7,7 +7,7 @@ poses, and its samples, split. The model's head, the loss and the metrics follow
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -124,6 +124,17 @@ class Batch(NamedTuple):
     def size(self) -> int:
         """B, the number of samples."""
         return size_of(self.targets)
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """Returns the batch with a function applied to each of its tensors."""
+
+        def apply(tensors: Tensors) -> Tensors:
+            if isinstance(tensors, dict):
+                return {name: function(tensor) for name, tensor in tensors.items()}
+            return function(tensors)
+
+        weights = None if self.weights is None else function(self.weights)
+        return Batch(apply(self.inputs), apply(self.targets), weights)
 
 
 def size_of(tensors: Tensors) -> int:

@@ -52,7 +52,7 @@ class ParquetSettings(StreamSettings):
         "rows. Errors are told in the target's own unit all the same.",
         choices=("none", "standard", "minmax"),
     )
-    missing: str = setting(
+    empty: str = setting(
         "Empty cells of numbers: the mean of the training rows, or error. Those of words have a code of their own.",
         choices=("mean", "error"),
     )
@@ -222,7 +222,7 @@ def _reader(
         if not found.count or found.low == found.high:
             left_out[name] = "one value" if found.count else "empty"
             continue
-        fill = found.mean if settings.missing == "mean" else None
+        fill = found.mean if settings.empty == "mean" else None
         numbers.append(Number(name, *found.scaling(settings.scaling), fill))
     categories = []
     for name in plan.words:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dltrain import registry
+from dltrain import files, registry
 from dltrain.config import setting
 from dltrain.data import Data, InputSpec, Task
 from dltrain.data.bundled import TRAINS_AND_EVALUATES_THE_SAME
@@ -27,6 +27,7 @@ _PARTS = ("training", "validation", "test")
 class SeriesSettings:
     name: str = setting("Name of the data set.")
     path: str | None = setting("A CSV, TSV or Parquet file, a row for each time, as it is or as .gz.", path=True)
+    root: str | None = setting("Folder in which a preset's file lies; null looks in the known places.", path=True)
     delimiter: str = setting("What parts the cells: auto finds it; else a character, or tab.")
     encoding: str = setting(
         "Encoding of the file; auto finds UTF-8, UTF-16 with a mark, and CP949.",
@@ -34,8 +35,8 @@ class SeriesSettings:
     )
     decimal: str = setting("Decimal mark of the numbers; auto finds it.", choices=("auto", ".", ","))
     date: str | None = setting("Column of the times; auto finds it, null takes the rows in the order of the file.")
-    columns: list[str] | None = setting("Columns that the model sees; null takes all that hold numbers.")
-    target: list[str] | None = setting("Columns that are predicted; null takes those that the model sees.")
+    columns: str | list[str] | None = setting("Columns that the model sees; null takes all that hold numbers.")
+    target: str | list[str] | None = setting("Columns that are predicted; null takes those that the model sees.")
     task: str = setting(
         "forecasting predicts values, classification the class of a window.",
         choices=("forecasting", "classification"),
@@ -48,7 +49,7 @@ class SeriesSettings:
     horizon: int = setting("Rows that are predicted, one after the other.", min=1)
     skip: int = setting("Rows between the window and the first one that is predicted.", min=0)
     stride: int = setting("Rows from one window to the next.", min=1)
-    missing: str = setting(
+    empty: str = setting(
         "Empty cells: error refuses them, interpolate draws a line between the neighbours (the last value at an end), "
         "previous repeats the value before.",
         choices=("error", "interpolate", "previous"),
@@ -72,11 +73,40 @@ class SeriesSettings:
     )
     test_fraction: float = setting("Share of the rows, the last ones, kept for the test; 0 keeps none.", min=0, below=1)
 
+    @property
+    def seen(self) -> list[str] | None:
+        """The names in ``columns``."""
+        return [self.columns] if isinstance(self.columns, str) else self.columns
+
+    @property
+    def predicted(self) -> list[str] | None:
+        """The names in ``target``."""
+        return [self.target] if isinstance(self.target, str) else self.target
+
     def __post_init__(self) -> None:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction together must leave rows to train on")
-        if self.gaps == "fill" and self.missing == "error":
-            raise ValueError("gaps = fill adds empty cells: say how to fill them with missing=interpolate or previous")
+        if self.gaps == "fill" and self.empty == "error":
+            raise ValueError("gaps = fill adds empty cells: say how to fill them with empty=interpolate or previous")
+
+
+@registry.register("data", "sf_temps", SeriesSettings)
+def sf_temps(settings: SeriesSettings) -> Data:
+    """A year of hourly temperatures in San Francisco."""
+    return _preset(settings, "sf_temps")
+
+
+@registry.register("data", "airline_passengers", SeriesSettings)
+def airline_passengers(settings: SeriesSettings) -> Data:
+    """Passengers of airlines in thousands, 144 months (Box and Jenkins 1976, series G)."""
+    return _preset(settings, "airline_passengers")
+
+
+def _preset(settings: SeriesSettings, name: str) -> Data:
+    if settings.path is not None:
+        return series_csv(settings)
+    (path,) = files.locate(name, settings.root).values()
+    return series_csv(replace(settings, path=str(path)))
 
 
 @registry.register("data", "series_csv", SeriesSettings)
@@ -87,7 +117,7 @@ def series_csv(settings: SeriesSettings) -> Data:
     borders = _borders(settings, len(series.inputs), cut, series.where)
     ranges = list(itertools.pairwise(borders))
     parts = [
-        tuple(fill(values[a:b], settings.missing, series, a, b) for values in (series.inputs, series.outputs))
+        tuple(fill(values[a:b], settings.empty, series, a, b) for values in (series.inputs, series.outputs))
         for a, b in ranges
     ]
     shift, scale = _scaling(cut.seen(parts[0][0]), settings.scaling)

@@ -67,8 +67,8 @@ def read_series(settings: SeriesSettings) -> Series:
     table = _read(path, where, form, settings)
     times = find_times(table, settings.date)
     label = _label(settings, table)
-    inputs = _columns("columns", settings.columns, table, {label, times.column if times else None})
-    outputs = inputs if settings.target is None else _columns("target", settings.target, table, set())
+    inputs = _columns("columns", settings.seen, table, {label, times.column if times else None})
+    outputs = inputs if settings.predicted is None else _columns("target", settings.predicted, table, set())
     notes = [*table.notes, _told(table, inputs, outputs, label, times)]
     order: NDArray[np.int64] | None = None
     if times is not None:
@@ -88,7 +88,7 @@ def read_series(settings: SeriesSettings) -> Series:
         rows,
         notes,
     )
-    if settings.missing == "error":
+    if settings.empty == "error":
         _refuse_empty(series, label)
     if times is not None and len(rows) > 2:
         _close_gaps(series, times.values[rows], settings.gaps, times)
@@ -107,7 +107,7 @@ def _read(path: Path, where: str, form: Format, settings: SeriesSettings) -> Tab
 
 
 def _named(settings: SeriesSettings) -> set[str]:
-    named = {*(settings.columns or []), *(settings.target or []), settings.label}
+    named = {*(settings.seen or []), *(settings.predicted or []), settings.label}
     return {*named, settings.date} if settings.date is not None else named
 
 
@@ -190,7 +190,7 @@ def _refuse_empty(series: Series, label: str | None) -> None:
             row = series.table.row_number(0 if empty is None else int(empty.argmax()))
             raise DataError(
                 f"{series.where}: column '{name}' has {count} empty cells, the first in row {row}. Fill them with "
-                "data.missing=interpolate or data.missing=previous, or remove those rows"
+                "data.empty=interpolate or data.empty=previous, or remove those rows"
             )
 
 

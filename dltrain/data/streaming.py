@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ class Window:
         if self.shuffle is None:
             return batch, places
         order = torch.randperm(len(places), generator=torch.Generator().manual_seed(self.shuffle))
-        return each(lambda tensor: tensor.index_select(0, order), batch), places[order]
+        return batch.map(lambda tensor: tensor.index_select(0, order)), places[order]
 
 
 class StreamSource(Source):
@@ -140,7 +140,7 @@ class StreamSource(Source):
         num_blocks = int(np.searchsorted(self.firsts, min(count, len(self))))
         window = self.window(np.arange(max(1, num_blocks)), None)
         batch, places = window.read(self.blocks.reader)
-        batch, places = each(lambda tensor: tensor[:count], batch), places[:count]
+        batch, places = batch.map(lambda tensor: tensor[:count]), places[:count]
         return batch if self.transform is None else self.transform(batch, places, None)
 
     def content(self) -> Iterator[bytes | memoryview]:
@@ -174,7 +174,7 @@ class StreamSplit(Split):
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         augment = None if self.seed is None else epoch
         for batch, places in self.stored_batches(epoch, start):
-            batch = each(lambda tensor: tensor.to(self.device), batch)
+            batch = batch.map(lambda tensor: tensor.to(self.device))
             yield batch if self.transform is None else self.transform(batch, places.to(self.device), augment)
 
     def stored_batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Batch, torch.Tensor]]:
@@ -241,7 +241,7 @@ def _cut(read: Iterator[tuple[Batch, torch.Tensor]], size: int, skip: int) -> It
 
 
 def _rows(batch: Batch, places: torch.Tensor, first: int, end: int) -> tuple[Batch, torch.Tensor]:
-    return each(lambda tensor: tensor[first:end], batch), places[first:end]
+    return batch.map(lambda tensor: tensor[first:end]), places[first:end]
 
 
 def _joined(parts: list[tuple[Batch, torch.Tensor]]) -> tuple[Batch, torch.Tensor]:
@@ -265,14 +265,3 @@ def concatenated(batches: list[Batch]) -> Batch:
         join([batch.targets for batch in batches]),
         torch.cat(weights) if weights else None,
     )
-
-
-def each(function: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> Batch:
-    """Returns the batch with a function applied to each of its tensors."""
-
-    def apply(tensors: Tensors) -> Tensors:
-        if isinstance(tensors, dict):
-            return {name: function(tensor) for name, tensor in tensors.items()}
-        return function(tensors)
-
-    return Batch(apply(batch.inputs), apply(batch.targets), None if batch.weights is None else function(batch.weights))

@@ -3,8 +3,9 @@
 A model is registered as ``model/<name>`` with a settings dataclass, and built as ``Model(settings, task=task)``.
 Its ``forward(inputs)`` takes (B, *task.input.shape), or several tensors by name, and returns (B, task.output_size):
 logits for classes and tokens, plain values for regression. Where the task is one of each step it returns
-(B, T, task.output_size). Where the task has heads it may return a dict with a tensor for each of them. Shapes in comments: B batch, T time, C channels, D features, H hidden units,
-K classes, V vocabulary.
+(B, T, task.output_size). Where the task has heads it may return a dict with a tensor for each of them.
+
+Shapes in comments: B batch, T time, C channels, D features, H hidden units, K classes, V vocabulary.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def test_empty_cells_become_the_training_mean_or_are_refused(settings_of, tmp_pa
     inputs, _ = everything(load(settings_of, tmp_path / "data").train)
     assert (inputs[3::10] == 0).all()
     with pytest.raises(DataError, match=r"a\.parquet: row group 1, row 4: column 'x' is empty$"):
-        everything(load(settings_of, tmp_path / "data", missing="error").train)
+        everything(load(settings_of, tmp_path / "data", empty="error").train)
 
 
 def test_the_test_rows_change_nothing_that_is_learned(settings_of, tmp_path):

@@ -146,7 +146,7 @@ def test_rise_is_whether_the_value_is_higher_later(settings_of, tmp_path):
 def test_a_label_column_gives_the_class_of_the_last_row(settings_of, tmp_path):
     labels = ["walk", "run", "", "sit"] * 25
     path = counted(tmp_path, label=labels)
-    data = load(settings_of, path, task="classification", label="label", window=3, scaling="none", missing="previous")
+    data = load(settings_of, path, task="classification", label="label", window=3, scaling="none", empty="previous")
     assert (data.task.kind, data.task.class_names) == ("multiclass", ("run", "sit", "walk"))
     inputs, targets = everything(data.train)
     assert inputs.shape[2] == 1  # the label is not among the inputs
@@ -219,7 +219,7 @@ def test_gaps_are_kept_filled_or_refused(settings_of, tmp_path):
     )
     kept = load(settings_of, path, window=4)
     assert kept.notes[1] == f"{found}: windows go over it as if there were no gap (data.gaps)"
-    filled = load(settings_of, path, window=4, gaps="fill", missing="interpolate", scaling="none")
+    filled = load(settings_of, path, window=4, gaps="fill", empty="interpolate", scaling="none")
     assert filled.notes[1] == f"{found}: 4 rows are added (data.gaps=fill)"
     assert filled.train.series[:, 0].tolist() == list(range(len(filled.train.series)))
     with pytest.raises(DataError) as caught:
@@ -234,14 +234,14 @@ def test_empty_cells_are_filled_within_their_part_or_refused(settings_of, tmp_pa
     values = [str(row) for row in range(100)]
     values[4] = values[5] = values[69] = ""
     path = write(tmp_path, {"time": hours(100), "a": values})
-    data = load(settings_of, path, window=4, missing=how, scaling="none")
+    data = load(settings_of, path, window=4, empty=how, scaling="none")
     assert data.train.series[3:7, 0].tolist() == expected
     assert data.train.series[69, 0] == 68  # and nothing of row 70, which is validation
     with pytest.raises(DataError) as caught:
         load(settings_of, path, window=4)
     assert str(caught.value) == (
-        f"data.path={path}: column 'a' has 3 empty cells, the first in row 6. Fill them with data.missing=interpolate "
-        "or data.missing=previous, or remove those rows"
+        f"data.path={path}: column 'a' has 3 empty cells, the first in row 6. Fill them with data.empty=interpolate "
+        "or data.empty=previous, or remove those rows"
     )
 
 
@@ -286,7 +286,7 @@ def test_a_column_of_words_is_no_series(settings_of, tmp_path):
     ("name", "overrides"),
     [
         ("series/sf_temps.csv", ["data.window=50", "data.task=classification", "model=lstm", "model.hidden=10"]),
-        ("series/sf_temps.csv", ["data.horizon=6", "data.differences=true", "data.gaps=fill", "data.missing=previous"]),
+        ("series/sf_temps.csv", ["data.horizon=6", "data.differences=true", "data.gaps=fill", "data.empty=previous"]),
         ("series/airline_passengers.csv", ["data.window=12", "model=mlp"]),
     ],
 )
