@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dltrain.data.tokens import PADDING, TextCodec, join
+from dltrain.data.text.tokens import PADDING, TextCodec, join
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from typing import Any
 
 from dltrain.console import number
 from dltrain.data import Data
-from dltrain.data.table_preprocessing import TablePreprocessing
+from dltrain.data.tables.preprocessing import TablePreprocessing
 
 _ANY_OTHER = "any other"
 

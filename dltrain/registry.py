@@ -94,6 +94,6 @@ def _load(kind: str) -> None:
     if kind in _loaded:
         return
     package = importlib.import_module(BUILT_IN[kind])
-    for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(getattr(package, "__path__", []), f"{package.__name__}."):
+        importlib.import_module(module.name)
     _loaded.add(kind)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training import train
 
-from dltrain.data.tokens import TextCodec, tokenize
+from dltrain.data.text.tokens import TextCodec, tokenize
 from dltrain.errors import ConfigError
 from dltrain.generate import generate
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = runs.load_config(runs.saved_config(folder), arguments)
 
     from dltrain import registry
-    from dltrain.data.tokens import TextCodec
+    from dltrain.data.text.tokens import TextCodec
     from dltrain.generate import generate
     from dltrain.trained import load_state
     from dltrain.trainer import load_weights

@@ -72,7 +72,7 @@ def _prompt(data: Data) -> tuple[str, int]:
     """Returns the beginning of a line of the data, and how many tokens to add to it."""
     import torch
 
-    from dltrain.data.tokens import TextCodec, join
+    from dltrain.data.text.tokens import TextCodec, join
 
     codec = TextCodec.from_dict(data.preprocessing)
     row = 0 if codec.kind == "word" else min(4, len(data.train) - 1)

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from dltrain import initializers, registry
 from dltrain.config import setting
 from dltrain.data import InputSpec, Task
-from dltrain.data.tokens import PADDING
+from dltrain.data.text.tokens import PADDING
 from dltrain.errors import ConfigError
 
 

@@ -1,0 +1,1 @@
+"""Images: from their files to uint8 tensors, and augmentation."""

@@ -1,0 +1,1 @@
+"""Series: windows over rows that follow each other in time."""

@@ -1,0 +1,1 @@
+"""Tables: from a file of columns to samples."""

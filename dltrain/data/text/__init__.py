@@ -1,0 +1,1 @@
+"""Text: from files of words to sequences of tokens."""
