@@ -6,6 +6,7 @@ import random
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from killing import EVERY_STEP, assert_same, duration, train, train_with_kills, what_counts
 
@@ -69,16 +70,80 @@ FAMILIES = {
         "trainer.batch_size=40",
         "trainer.max_epochs=10",
     ],
+    "text": [
+        "model=lstm",
+        "model.hidden=16",
+        "model.bidirectional=true",
+        "model.dropout=0.2",
+        "data=text_csv",
+        "data.path={files}/reviews.csv",
+        "data.tokens=syllable",
+        "trainer.batch_size=8",
+        "trainer.max_epochs=8",
+    ],
+    "augmented_images": [
+        "model=mlp",
+        "model.hidden=[16]",
+        "model.norm=batch",
+        "data=image_folder",
+        "data.path={files}/images",
+        "data.augmentation={{crop_padding: 2, flip: true, rotation: 20, cutout: 3, brightness: 0.2, mixup: 0.4}}",
+        "trainer.batch_size=8",
+        "trainer.max_epochs=8",
+    ],
+    "table_of_two_targets": [
+        "model=wide_deep",
+        "model.hidden=[8]",
+        "data=csv",
+        "data.path={files}/table.csv",
+        "data.target=[price, sold]",
+        "data.inputs={{wide: [age], deep: [age, kind]}}",
+        "data.categories=embedding",
+        "trainer.batch_size=8",
+        "trainer.max_epochs=12",
+    ],
+    "drawn_rows": [
+        "model=mlp",
+        "model.hidden=[8]",
+        "data=csv",
+        "data.path={files}/table.csv",
+        "data.target=sold",
+        "data.sampling=balanced",
+        "trainer.batch_size=8",
+        "trainer.max_epochs=12",
+    ],
 }
+QUICK = ("mlp", "lstm", "text", "augmented_images", "table_of_two_targets")
 
 
-def check_family(folder: Path, family: str, kills: int) -> int:
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, images and texts."""
+    from PIL import Image
+
+    folder, generator = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
+    table, reviews = ["age,kind,price,sold"], ["text,label"]
+    for number in range(90):
+        sold = "yes" if number % 4 == 0 else "no"
+        table.append(f"{generator.normal(40, 9):.2f},{['집', '땅', '배'][number % 3]},{generator.normal(9):.3f},{sold}")
+        syllables = "".join(chr(0xAC00 + code) for code in generator.integers(0, 30, generator.integers(2, 20)))
+        reviews.append(f"{syllables},{number % 2}")
+        image = Image.fromarray(generator.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        path = folder / "images" / f"class{number % 3}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    (folder / "table.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
+    (folder / "reviews.csv").write_text("\n".join(reviews) + "\n", encoding="utf-8")
+    return folder
+
+
+def check_family(folder: Path, files: Path, family: str, kills: int) -> int:
     """Compares an uninterrupted run with ones that are killed at random, twice each, until so many kills hit.
 
     Returns:
         How many did; fewer where many trials ended before their kill.
     """
-    overrides = [*EVERY_STEP, *FAMILIES[family]]
+    overrides = [*EVERY_STEP, *(word.format(files=files) for word in FAMILIES[family])]
     seconds = duration(folder / "whole", overrides)
     whole = what_counts(folder / "whole")
     generator = random.Random(family)
@@ -93,15 +158,15 @@ def check_family(folder: Path, family: str, kills: int) -> int:
     return hits
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_killed_run_resumes_to_the_same_bits(family: str, tmp_path: Path) -> None:
-    assert check_family(tmp_path, family, kills=1) >= 1
+@pytest.mark.parametrize("family", QUICK)
+def test_a_killed_run_resumes_to_the_same_bits(family: str, tmp_path: Path, files: Path) -> None:
+    assert check_family(tmp_path, files, family, kills=1) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ten_kills_of_each_family_change_nothing(family: str, tmp_path: Path) -> None:
-    assert check_family(tmp_path, family, kills=10) >= 10
+def test_ten_kills_of_each_family_change_nothing(family: str, tmp_path: Path, files: Path) -> None:
+    assert check_family(tmp_path, files, family, kills=10) >= 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from dltrain import __version__
 from dltrain.console import log
 from dltrain.files import cache_folder
 
 Arrays = dict[str, NDArray[Any]]
 
-# Raised when the same key comes to mean other arrays.
-_VERSION = "1"
+# Another version of dltrain may make other arrays of the same key.
+_VERSION = __version__
 
 
 def content_key(paths: Iterable[Path]) -> str:

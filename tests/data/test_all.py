@@ -156,7 +156,10 @@ PREPARE: dict[str, Callable[[Path], list[str]]] = {
     ),
     "thoracic_surgery": _needs("tabular/thoracic_surgery.csv"),
 }
-NAMES = sorted(config_files.options("data", []))
+LARGE = ("chatbot", "nsmc")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in config_files.options("data", [])
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -199,7 +199,7 @@ def test_a_missing_tokenizer_is_named_with_its_installation(dltrain, work, monke
 
         return look
 
-    from dltrain.data import tokenizing
+    from dltrain.data.text import tokenizing
 
     monkeypatch.setattr(importlib.metadata, "version", absent(real_version))
     monkeypatch.setattr(importlib, "import_module", absent(real_module))
