@@ -26,7 +26,13 @@ FITS: dict[str, tuple[str, ...]] = {
 
 
 class Loss(ABC):
-    """Maps a batch's outputs and targets to a number to make small."""
+    """Maps a batch's outputs and targets to a number to make small.
+
+    Attributes:
+        per_step: the mean is over the steps that have a target, not over the samples.
+    """
+
+    per_step: bool = False
 
     @abstractmethod
     def __call__(self, outputs: Tensors, targets: Tensors, weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -54,12 +60,20 @@ class MeanLoss(Loss):
         assert isinstance(outputs, torch.Tensor) and isinstance(targets, torch.Tensor)
         if self.per_step:
             outputs, targets = outputs.flatten(0, 1), targets.flatten()
+        if self.per_step:  # by hand, because a mean over no step at all would not be a number
+            losses = self.function(outputs, targets, reduction="none", **self.arguments)
+            if weights is not None:
+                losses = losses.reshape(len(weights), -1) * weights[:, None]
+            return losses.sum() / count_targets(targets).clamp(min=1)
         if weights is None:
             return self.function(outputs, targets, **self.arguments)
         losses = self.function(outputs, targets, reduction="none", **self.arguments).reshape(len(weights), -1)
-        if self.per_step:
-            return (losses * weights[:, None]).sum() / (targets != IGNORED).sum()
         return (losses.mean(dim=1) * weights).mean()
+
+
+def count_targets(targets: torch.Tensor) -> torch.Tensor:
+    """Returns how many steps have a target, () int64."""
+    return (targets != IGNORED).sum()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from dltrain.data import IGNORED, Task, Tensors, size_of
 from dltrain.errors import ConfigError, did_you_mean
-from dltrain.losses import HeadsLoss, Loss, by_head
+from dltrain.losses import HeadsLoss, Loss, by_head, count_targets
 
 # True where a larger value is better.
 HIGHER_IS_BETTER = {
@@ -150,7 +150,7 @@ class Metrics:
         assert isinstance(outputs, torch.Tensor) and isinstance(targets, torch.Tensor)
         if self.task.per_step:
             outputs, targets = outputs.flatten(0, 1), targets.flatten()
-            count = (targets != IGNORED).sum()
+            count = count_targets(targets)
         elif self.task.kind == "multiclass" and targets.dim() == 2:  # samples mixed of two count as the larger part
             targets = targets.argmax(dim=1)
         self._kept.append(_Kept(loss, count, outputs, targets))

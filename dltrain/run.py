@@ -306,7 +306,6 @@ def _fit(
         with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
             write_json(folder.result, result)
         console.stop_logging(handler)
-        trainer.close()
     if not trainer.completed and trainer.interrupted_by is not None:
         saves = any(settings.name == "checkpoint" for settings in parts.config.callbacks.values())
         saved = "its state is saved" if saves else "without a checkpoint callback its state is not saved"

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from dltrain import optimizers
 from dltrain.data import Batch, Tensors
 from dltrain.errors import ConfigError
-from dltrain.losses import Loss
+from dltrain.losses import Loss, count_targets
 
 Result = tuple[torch.Tensor, Tensors]
 
@@ -73,14 +73,37 @@ class Step(ABC):
 class EagerStep(Step):
     """Forward, backward, update, one operation after another."""
 
+    _num_targets: torch.Tensor | None = None  # of the batches whose gradients are added up so far, where steps count
+
     def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
         loss, outputs = self.forward(batch)
-        (loss if share == 1.0 else loss * share).backward()
+        if share == 1.0:
+            loss.backward()
+        elif self.loss.per_step:
+            self._add_steps(batch, loss)
+        else:
+            (loss * share).backward()
         if update:
+            self._divide_by_steps()
             self.clip()
             self._update()
             self.clear_gradients()
         return loss.detach(), detached(outputs)
+
+    def _add_steps(self, batch: Batch, loss: torch.Tensor) -> None:
+        """Adds the gradients of a sum: how many steps have a target is known only when the update's batches are."""
+        assert isinstance(batch.targets, torch.Tensor)
+        count = count_targets(batch.targets)
+        (loss * count).backward()
+        self._num_targets = count if self._num_targets is None else self._num_targets + count
+
+    def _divide_by_steps(self) -> None:
+        if self._num_targets is not None:
+            divisor = self._num_targets.clamp(min=1)
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= divisor
+            self._num_targets = None
 
 
 class ClosureStep(Step):

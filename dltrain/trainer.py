@@ -171,12 +171,6 @@ class Trainer:
         if self.test is not None:
             self.test_figures = self._evaluate(self.test)
 
-    def close(self) -> None:
-        """Gives back what the splits hold."""
-        for split in (self.train, self.validation, self.test):
-            if split is not None:
-                split.close()
-
     # --- its parts ----------------------------------------------------------------------------------------
 
     def request_stop(self, reason: str, signal_number: int | None = None) -> None:

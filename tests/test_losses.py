@@ -201,6 +201,14 @@ def test_steps_without_a_target_do_not_count(build):
     torch.testing.assert_close(loss(outputs, shorter, ones), loss(outputs, shorter))
 
 
+def test_a_batch_without_any_target_has_no_loss_and_no_gradient(build):
+    outputs, targets = example("seq2seq")
+    outputs.requires_grad_()
+    loss = build("cross_entropy", "seq2seq")(outputs, torch.full_like(targets, IGNORED))
+    loss.backward()
+    assert loss.item() == 0 and not outputs.grad.any()
+
+
 def test_cross_entropy_takes_shares_of_classes(build):
     outputs, targets = example("multiclass")
     loss = build("cross_entropy", "multiclass")

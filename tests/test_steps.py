@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from dltrain import optimizers, steps
-from dltrain.data import Batch
+from dltrain import optimizers, registry, steps
+from dltrain.data import IGNORED, Batch, InputSpec, Task
 from dltrain.errors import ConfigError
-from dltrain.losses import Loss
+from dltrain.losses import Loss, MeanLoss
 
-LOSS: Loss = nn.functional.cross_entropy
+LOSS: Loss = MeanLoss(nn.functional.cross_entropy)
 
 
 @pytest.fixture
@@ -138,3 +138,23 @@ def test_frozen_parameters_stay(settings_of, batch):
     step = steps.build(model, LOSS, optimizer, clip_norm=1.0, accumulate=1, autocast=None)
     step(batch)
     assert torch.equal(model[0].weight, before) and len(step.parameters) == 3
+
+
+def test_steps_of_sequences_of_different_length_count_the_same_over_an_update(settings_of):
+    task = Task("next_token", InputSpec((6,), "int64", vocabulary_size=9), 9, per_step=True)
+    torch.manual_seed(0)
+    model = registry.build("model", settings_of("model", "gru", hidden=5), task=task)
+    loss = registry.build("loss", settings_of("loss", "auto"), task=task)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    step = steps.build(model, loss, optimizer, clip_norm=None, accumulate=2, autocast=None)
+    inputs, targets = torch.randint(1, 9, (3, 6)), torch.randint(1, 9, (3, 6))
+    targets[0, 1:] = IGNORED  # one target in the first part, twelve in the second
+    before = weights(step)
+    loss(model(inputs), targets).backward()
+    expected = before - gradients(step)
+    step.clear_gradients()
+    step(Batch(inputs[:1], targets[:1]), share=1 / 3, update=False)
+    step(Batch(inputs[1:], targets[1:]), share=2 / 3, update=True)
+    torch.testing.assert_close(weights(step), expected)
+    step(Batch(inputs[:1], targets[:1]))  # the next update starts to count anew
+    assert weights(step).isfinite().all() and step._num_targets is None

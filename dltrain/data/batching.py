@@ -64,11 +64,11 @@ class Samples(Source):
         return batch if self.transform is None else self.transform(batch, torch.arange(batch.size), None)
 
     def content(self) -> Iterator[bytes | memoryview]:
-        for tensors in (self.inputs, self.targets, self.weights):
+        for tensors in (self.inputs, self.targets, self.weights, self.chances):
             if tensors is None:
                 continue
-            for tensor in tensors.values() if isinstance(tensors, dict) else [tensors]:
-                yield str(tuple(tensor.shape)).encode()
+            for name, tensor in tensors.items() if isinstance(tensors, dict) else [("", tensors)]:
+                yield f"{name}{tuple(tensor.shape)}".encode()
                 yield tensor.contiguous().numpy().data
 
 

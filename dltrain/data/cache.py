@@ -7,9 +7,11 @@ any time. Where the folder cannot be written, nothing but the time is lost.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ Arrays = dict[str, NDArray[Any]]
 
 # Another version of dltrain may make other arrays of the same key.
 _VERSION = __version__
+
+# A temporary file that is older has no writer any more.
+_STRAY_SECONDS = 24 * 3600
 
 
 def content_key(paths: Iterable[Path]) -> str:
@@ -72,6 +77,7 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
         OSError, SafetensorError: they cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     manifest = _manifest(path)
     noted = manifest.with_name(f"{manifest.name}.{os.getpid()}.tmp")
@@ -83,6 +89,14 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     finally:
         temporary.unlink(missing_ok=True)
         noted.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a writer that was killed has left."""
+    for stray in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - stray.stat().st_mtime > _STRAY_SECONDS:
+                stray.unlink()
 
 
 def read_arrays(path: Path) -> Arrays | None:

@@ -156,9 +156,6 @@ class Split(ABC):
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from number ``start`` on; the last one may be smaller."""
 
-    def close(self) -> None:  # noqa: B027 (most splits hold nothing)
-        """Gives back what the split holds: worker processes, open files."""
-
 
 class Source(ABC):
     """The samples of one split, wherever they lie."""

@@ -50,7 +50,7 @@ class Recurrent(nn.Module):
         if spec.categories:
             raise ConfigError(
                 f"model.name = '{settings.name}': it reads steps in time, and this data has columns of categories. "
-                "Take data.categories=onehot, or model=mlp"
+                "Take data.categories=one_hot, or model=mlp"
             )
         self.embedding: nn.Embedding | None = None
         if spec.vocabulary_size is not None:

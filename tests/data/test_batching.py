@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -168,5 +170,12 @@ def test_the_content_tells_samples_apart():
 
     samples = several(5)
     assert content(samples) == content(several(5))
-    for other in (several(6), Samples(samples.inputs, samples.targets), Samples(samples.targets, samples.inputs)):
+    swapped = {"wide": samples.inputs["deep"], "deep": samples.inputs["wide"]}
+    for other in (
+        several(6),
+        Samples(samples.inputs, samples.targets),
+        Samples(samples.targets, samples.inputs),
+        replace(samples, inputs=dict(reversed(swapped.items()))),
+        replace(samples, chances=torch.ones(5, dtype=torch.float64)),
+    ):
         assert content(other) != content(samples)

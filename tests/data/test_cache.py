@@ -96,6 +96,16 @@ def test_nothing_is_left_of_a_write_that_failed(cache, monkeypatch, build):
     assert list((cache / "data").iterdir()) == []
 
 
+def test_what_a_killed_writer_left_is_swept_a_day_later(cache, build):
+    (cache / "data").mkdir(parents=True)
+    old, young = cache / "data" / "a.safetensors.1.tmp", cache / "data" / "b.safetensors.2.tmp"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cached(["a"], build, "the arrays")
+    assert not old.exists() and young.exists()
+
+
 def test_the_key_of_files_is_their_content_in_order(tmp_path):
     one, two, copy = (tmp_path / name for name in ("one", "two", "copy"))
     one.write_bytes(b"1" * 3_000_000)
