@@ -151,7 +151,10 @@ def check_family(folder: Path, files: Path, family: str, kills: int) -> int:
     for trial in range(2 * kills):
         instants = [generator.uniform(0.05, 0.9) * seconds for _ in range(2)]
         killed = folder / f"killed-{trial}"
-        hits += train_with_kills(killed, overrides, instants)
+        hit = train_with_kills(killed, overrides, instants)
+        hits += hit
+        if not hit:
+            seconds *= 0.8  # the machine was busier when the whole run was timed
         assert_same(whole, what_counts(killed))
         if hits >= kills:
             break
