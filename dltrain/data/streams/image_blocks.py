@@ -17,6 +17,7 @@ from dltrain.data.contract import Batch, Data, InputSpec, Task
 from dltrain.data.images.augmentation import Augmentation, AugmentationSettings
 from dltrain.data.images.dataset import ImageTransform, scaling_of, sums_of
 from dltrain.data.images.decoding import BadImageError, Form, decode
+from dltrain.data.streams.content import fingerprint
 from dltrain.data.streams.shard_files import PARTS, Places, stream_data
 from dltrain.data.streams.streaming import Blocks, Reader, StreamSource
 from dltrain.errors import ConfigError, DataError
@@ -137,8 +138,7 @@ class ImageBlocks(Blocks):
         return ImageRange(self.files[int(file[part.start])], offsets[part], sizes[part], labels[part])
 
     def content(self) -> Iterator[bytes | memoryview]:
-        for path in self.files:
-            yield Path(path).name.encode("utf-8", "surrogateescape")
+        yield fingerprint(self.files)
         for array in self._arrays:
             yield np.ascontiguousarray(array).data
 

@@ -17,15 +17,16 @@ from dltrain.data.images.dataset import SCALING, SCALINGS
 from dltrain.data.images.decoding import Form
 from dltrain.data.images.listing import list_images
 from dltrain.data.splitting import SplitSettings, split_indices
+from dltrain.data.streams.content import cache_key
 from dltrain.data.streams.image_blocks import ImageBlocks, ImageReader, image_stream
-from dltrain.data.streams.shard_files import PARTS, Places, StreamSettings, deal_blocks, find_shards
+from dltrain.data.streams.shard_files import PARTS, Places, StreamSettings, counted, deal_blocks, find_shards
 from dltrain.data.streams.tar_index import TarIndex, index_of
 from dltrain.errors import ConfigError, DataError, did_you_mean
 
 # Images of a tar that are read together: some hundred kilobytes, so that a disk or a network reads more than it seeks.
 _RANGE = 64
 
-_SIZE_HINT = "Give the size that all shall have, such as 'data.size=[224, 224]'"
+_SIZE_HINT = "Give the size that all shall have, such as data.size=224 or 'data.size=[H, W]'"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class TarSettings(StreamSettings):
         "Names of the classes; a label is one of them, or its number from 0. null: the labels found."
     )
     channels: int = setting("1 reads images as grey, 3 as RGB.", min=1, max=3)
-    size: list[int] | None = setting("Height and width, [H, W]; null takes the images' own, if all are equal.", min=1)
+    size: int | list[int] | None = setting(
+        "Height and width, [H, W], or one number for both; null takes the images' own, if all are equal.", min=1
+    )
     resize: str = setting(
         "How to bring an image to the size: stretch it; crop what is too long; pad with black what is too short.",
         choices=("stretch", "crop", "pad"),
@@ -51,15 +54,15 @@ class TarSettings(StreamSettings):
             raise ValueError("target = json needs target_key, the label's name in the object; others have none")
 
 
-def check_form(channels: int, size: list[int] | None) -> None:
+def check_form(channels: int, size: int | list[int] | None) -> None:
     """
     Raises:
         ValueError: no images are of this form.
     """
     if channels == 2:
         raise ValueError("channels = 2: must be 1 (grey) or 3 (RGB)")
-    if size is not None and len(size) != 2:
-        raise ValueError(f"size = {size}: must be two whole numbers, [H, W]")
+    if isinstance(size, list) and len(size) != 2:
+        raise ValueError(f"size = {size}: must be one whole number, or two: [H, W]")
 
 
 @registry.register("data", "tar_shards", TarSettings)
@@ -73,7 +76,7 @@ def tar_shards(settings: TarSettings) -> Data:
             shards = find_shards(key, path, (".tar",))
             indices = [index_of(shard, settings.target, settings.target_key) for shard in shards]
             if not any(len(index.labels) for index in indices):
-                raise DataError(f"{key}={path}: there is no sample in {len(shards)} tars")
+                raise DataError(f"{key}={path}: there is no sample in {counted(len(shards), 'tar')}")
             found[part] = shards, indices
     names = _class_names(settings, found["train"])
     reader = ImageReader(_form(settings.channels, settings.size, settings.resize), _SIZE_HINT)
@@ -98,16 +101,18 @@ def tar_shards(settings: TarSettings) -> Data:
         augmentation=settings.augmentation,
         buffer=settings.buffer,
         workers=settings.workers,
-        notes=[f"{count:,} images in {len(found['train'][0])} tars"],
+        notes=[f"{count:,} images in {counted(len(found['train'][0]), 'tar')}"],
     )
 
 
-def _form(channels: int, size: list[int] | None, resize: str) -> Form:
+def _form(channels: int, size: int | list[int] | None, resize: str) -> Form:
+    if isinstance(size, int):
+        size = [size, size]
     return Form(channels, None if size is None else (size[0], size[1]), resize)
 
 
 def _digest(blocks: ImageBlocks) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(cache_key(blocks.files).encode())
     for piece in blocks.content():
         digest.update(piece)
     return digest.hexdigest()
@@ -191,7 +196,9 @@ class ImageListSettings(SplitSettings):
     path_column: str | None = setting("Column of the paths; null finds path, file, filename or image.")
     label_column: str | None = setting("Column of the labels; null finds label or class.")
     channels: int = setting("1 reads images as grey, 3 as RGB.", min=1, max=3)
-    size: list[int] | None = setting("Height and width, [H, W]; null takes the images' own, if all are equal.", min=1)
+    size: int | list[int] | None = setting(
+        "Height and width, [H, W], or one number for both; null takes the images' own, if all are equal.", min=1
+    )
     resize: str = setting(
         "How to bring an image to the size: stretch it; crop what is too long; pad with black what is too short.",
         choices=("stretch", "crop", "pad"),
@@ -214,7 +221,8 @@ def image_list(settings: ImageListSettings) -> Data:
     if not settings.path:
         raise ConfigError("data.path: no value. Give the folder of your images: data.path=FOLDER")
     columns = (settings.path_column, settings.label_column)
-    listing = list_images(Path(settings.path).expanduser(), settings.labels, columns, may_lack=False)
+    folder = Path(settings.path).expanduser()
+    listing = list_images(folder, settings.labels, columns, may_lack=False, skip_hint="")
     reader = ImageReader(_form(settings.channels, settings.size, settings.resize), _SIZE_HINT)
     count = len(listing.names)
     every: NDArray[np.int64] = np.arange(count)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from dltrain.data.contract import Batch
+from dltrain.data.streams.content import fingerprint
 from dltrain.data.streams.streaming import Blocks, Reader, concatenated
 from dltrain.errors import DataError
 
@@ -72,10 +73,10 @@ def row_groups(shards: list[Shard]) -> list[RowGroup]:
 
 
 def content_of(shards: list[Shard]) -> Iterator[bytes]:
-    """Yields what tells shards from others: their names and footers, which hold each column chunk's place and size."""
+    """Yields what tells shards from others: their names, footers, and an even sample of the rest."""
     for shard in shards:
-        yield Path(shard.path).name.encode("utf-8", "surrogateescape")
         yield shard.digest
+    yield fingerprint([shard.path for shard in shards])
 
 
 def read_footer(path: Path) -> Shard:

@@ -14,6 +14,7 @@ from dltrain.console import log
 from dltrain.data import Data, InputSpec, Task
 from dltrain.data.cache import Arrays, cached
 from dltrain.data.streams.column_statistics import MOST_WORDS, Statistics, gather, refuse_unseen
+from dltrain.data.streams.content import cache_key
 from dltrain.data.streams.parquet_blocks import (
     Category,
     Number,
@@ -22,7 +23,6 @@ from dltrain.data.streams.parquet_blocks import (
     Shard,
     TableReader,
     Target,
-    content_of,
     read_footer,
     row_groups,
 )
@@ -194,8 +194,8 @@ def _statistics(settings: ParquetSettings, plan: Plan, shards: list[Shard], grou
     numbers, words = list(plan.numbers), [*plan.words, target]
     if _kind(shards[0].types[target]) == "number":
         numbers.append(target)
-    content = hashlib.sha256(b"".join(content_of(shards)))
-    content.update("\0".join(map(str, groups)).encode("utf-8", "surrogateescape"))
+    learned_from = hashlib.sha256(cache_key([shard.path for shard in shards]).encode())
+    learned_from.update("\0".join(map(str, groups)).encode("utf-8", "surrogateescape"))
 
     def build() -> Arrays:
         rows = sum(sum(shard.rows) for shard in shards)
@@ -203,7 +203,7 @@ def _statistics(settings: ParquetSettings, plan: Plan, shards: list[Shard], grou
             log.info("reading the training part of %s rows once for their mean, deviation and words", f"{rows:,}")
         return gather(groups, numbers, words).to_arrays()
 
-    key = ["column statistics", content.hexdigest(), *numbers, "", *words]
+    key = ["column statistics", learned_from.hexdigest(), *numbers, "", *words]
     return Statistics.from_arrays(cached(key, build, f"what was learned from {settings.path}"))
 
 
