@@ -17,6 +17,7 @@ from dltrain.data.bundled import TRAINS_AND_EVALUATES_THE_SAME
 from dltrain.data.made import shift_and_scale
 from dltrain.data.series.reader import Series, read_series
 from dltrain.data.series.windows import Cut, Windows, fill
+from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -84,6 +85,8 @@ class SeriesSettings:
         return [self.target] if isinstance(self.target, str) else self.target
 
     def __post_init__(self) -> None:
+        for field in ("date", "columns", "target", "label"):  # names of columns, as the readers give them
+            object.__setattr__(self, field, composed(getattr(self, field)))
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction together must leave rows to train on")
         if self.gaps == "fill" and self.empty == "error":
@@ -120,17 +123,26 @@ def series_csv(settings: SeriesSettings) -> Data:
         tuple(fill(values[a:b], settings.empty, series, a, b) for values in (series.inputs, series.outputs))
         for a, b in ranges
     ]
+    usable = [cut.usable(series.inputs[a:b], series.outputs[a:b], settings.empty) for a, b in ranges]
+    if not usable[0].any():
+        raise DataError(
+            f"{series.where}: every window of the training part ends with an empty cell, or has one in what is "
+            f"predicted. Give a smaller data.horizon={settings.horizon}, or leave columns with many empty cells out"
+        )
     shift, scale = _scaling(cut.seen(parts[0][0]), settings.scaling)
     if settings.task == "classification":
         targets, names, notes = _classes(settings, series, cut, [outputs for _, outputs in parts], ranges)
         task = _classification(cut, len(shift), names)
     else:
-        targets, target_scaling, notes = _values(settings, cut, [outputs for _, outputs in parts])
+        targets, target_scaling, notes = _values(settings, cut, [outputs for _, outputs in parts], usable)
         task = _forecasting(settings, cut, len(shift), targets[0], *target_scaling)
     splits = []
-    for (inputs, _), target in zip(parts, targets, strict=True):
+    for (inputs, _), target, keep in zip(parts, targets, usable, strict=True):
         scaled = torch.from_numpy(((cut.seen(inputs) - shift) / scale).astype(np.float32))
-        splits.append(Windows(scaled, target, cut.window, cut.stride, binary=task.kind == "binary"))
+        splits.append(Windows(scaled, target, cut.window, cut.stride, usable=keep, binary=task.kind == "binary"))
+    left_out = sum(int((~keep).sum()) for keep in usable)
+    if left_out:
+        notes.append(f"{left_out} windows are left out: they end with an empty cell, or have one in what is predicted")
     training, validation, test = splits
     if not len(validation):
         notes.append(TRAINS_AND_EVALUATES_THE_SAME)
@@ -185,14 +197,14 @@ def _scaling(values: Floats, kind: str) -> tuple[Floats, Floats]:
 
 
 def _values(
-    settings: SeriesSettings, cut: Cut, parts: list[Floats]
+    settings: SeriesSettings, cut: Cut, parts: list[Floats], usable: list[NDArray[np.bool_]]
 ) -> tuple[list[torch.Tensor], tuple[Floats, Floats], list[str]]:
     """Returns each part's targets (N, H * D), step after step, their scaling, and what a plain guess reaches."""
     targets = [cut.values(outputs) for outputs in parts]
-    shift, scale = _scaling(targets[0], settings.scaling)
+    shift, scale = _scaling(targets[0][usable[0]], settings.scaling)
     scaled = [torch.from_numpy(((target - shift) / scale).astype(np.float32)) for target in targets]
-    which = 1 if len(targets[1]) else 0
-    error = targets[which] if cut.differences else targets[which] - cut.last(parts[which])
+    which = 1 if usable[1].any() else 0
+    error = (targets[which] if cut.differences else targets[which] - cut.last(parts[which]))[usable[which]]
     note = (
         f"repeating the window's last value would give a {_PARTS[which]} mae of {np.abs(error).mean():.4g} and rmse of "
         f"{np.sqrt(np.square(error).mean()):.4g}"

@@ -29,20 +29,31 @@ class Windows(Source):
     """
 
     def __init__(
-        self, series: torch.Tensor, targets: torch.Tensor, window: int, stride: int, *, binary: bool = False
+        self,
+        series: torch.Tensor,
+        targets: torch.Tensor,
+        window: int,
+        stride: int,
+        *,
+        usable: NDArray[np.bool_],
+        binary: bool = False,
     ) -> None:
         """
         Args:
             series: (R, D) float32.
             targets: of the windows from row 0, ``stride``, 2 ``stride``, ... on: (N, outputs) float32 values, or (N,)
                 int64 classes, -1 for a window that is left out.
+            usable: (N,) which windows are not left out.
             binary: the classes are 0 and 1, and become (N, 1) float32.
         """
         self.series, self.window, self.stride = series, window, stride
         self.num_windows = len(targets)
         self.kept: torch.Tensor | None = None
-        if not targets.is_floating_point() and (targets < 0).any():
-            self.kept = torch.nonzero(targets >= 0)[:, 0]
+        keep = torch.from_numpy(usable)
+        if not targets.is_floating_point():
+            keep = keep & (targets >= 0)
+        if not keep.all():
+            self.kept = torch.nonzero(keep)[:, 0]
             targets = targets[self.kept]
         self.targets = targets.float()[:, None] if binary else targets
 
@@ -106,6 +117,27 @@ class Cut:
         """Returns the last row of each window of a part."""
         first = self.differences + self.window - 1
         return np.arange(first, num_rows - self.skip - self.horizon, self.stride)
+
+    def usable(self, inputs: Floats, outputs: Floats, empty: str) -> NDArray[np.bool_]:
+        """Returns which windows know nothing of what comes after them, and predict what was measured: (N,).
+
+        A cell in a window is filled from cells outside of it only where the window ends with empty ones. What is
+        predicted must not be filled at all.
+
+        Args:
+            inputs, outputs: (R, D) rows of a part as they were read, NaN where a cell is empty.
+            empty: how empty cells are filled.
+        """
+        known: NDArray[np.bool_] = np.logical_not(np.isnan(inputs))
+        if empty == "previous":
+            known = np.asarray(np.logical_or.accumulate(known, axis=0))
+        measured: NDArray[np.bool_] = np.logical_not(np.isnan(outputs).any(axis=1))
+        ends = self.ends(len(inputs))
+        usable: NDArray[np.bool_] = known[ends].all(axis=1)
+        if self.horizon:
+            steps = np.arange(1, self.horizon + 1) + self.skip
+            usable = usable & measured[ends[:, None] + steps].all(axis=1) & (measured[ends] | (not self.differences))
+        return usable
 
     def values(self, outputs: Floats) -> Floats:
         """Returns what is predicted, (N, H * D), step after step: values, or changes from the window's last row."""

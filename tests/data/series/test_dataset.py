@@ -245,6 +245,41 @@ def test_empty_cells_are_filled_within_their_part_or_refused(settings_of, tmp_pa
     )
 
 
+@pytest.mark.parametrize("how", ["interpolate", "previous"])
+@pytest.mark.parametrize("changes", [{}, {"differences": True}, {"horizon": 2, "stride": 3}])
+def test_no_window_knows_what_comes_after_it_and_only_what_was_measured_is_predicted(
+    settings_of, tmp_path, how, changes
+):
+    generator = np.random.default_rng(0)
+    measured = generator.normal(size=200).round(4)
+    empty = generator.random(200) < 0.2
+    empty[0] = True  # of a part that begins with an empty cell, that one is filled from a later one
+    other = np.where(empty, measured, measured + 5)  # each value that is there is another one
+
+    def load_with(values):
+        cells = ["" if is_empty else str(value) for is_empty, value in zip(empty, values, strict=True)]
+        path = write(tmp_path, {"time": hours(200), "a": cells})
+        common = {"window": 4, "empty": how, "scaling": "none", "validation_fraction": 0, "test_fraction": 0}
+        return load(settings_of, path, **{**common, **changes})
+
+    data = load_with(measured)
+    samples = data.train.samples()
+    assert 0 < len(samples) < len(data.train.series)
+    assert any(note.endswith("they end with an empty cell, or have one in what is predicted") for note in data.notes)
+    ends = np.arange(3 + changes.get("differences", False), 200, changes.get("stride", 1))[data.train.kept]
+    for row, window, target in zip(ends, samples.inputs, samples.targets, strict=True):
+        later = measured.copy()
+        later[row + 1 :] = other[row + 1 :]  # what comes after this window changes
+        changed = load_with(later).train.samples() if row % 40 == 0 else None
+        steps = measured[row + 1 : row + 1 + changes.get("horizon", 1)]
+        assert not empty[row + 1 : row + 1 + len(steps)].any()
+        expected = steps - measured[row] if changes.get("differences") else steps
+        np.testing.assert_allclose(target.numpy(), expected, atol=1e-5)
+        if changed is not None:
+            place = int(np.flatnonzero(ends == row)[0])
+            np.testing.assert_array_equal(changed.inputs[place].numpy(), window.numpy())
+
+
 # --- what cannot be used ----------------------------------------------------------------------------------
 
 
