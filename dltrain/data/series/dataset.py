@@ -17,6 +17,7 @@ from dltrain.data.bundled import TRAINS_AND_EVALUATES_THE_SAME
 from dltrain.data.made import shift_and_scale
 from dltrain.data.series.reader import Series, read_series
 from dltrain.data.series.windows import Cut, Windows, fill
+from dltrain.data.tables.columns import listed
 from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
 
@@ -35,6 +36,7 @@ class SeriesSettings:
         choices=("auto", "utf-8", "utf-16", "cp949"),
     )
     decimal: str = setting("Decimal mark of the numbers; auto finds it.", choices=("auto", ".", ","))
+    empty_words: list[str] = setting("Texts that mean an empty cell.")
     date: str | None = setting("Column of the times; auto finds it, null takes the rows in the order of the file.")
     columns: str | list[str] | None = setting("Columns that the model sees; null takes all that hold numbers.")
     target: str | list[str] | None = setting("Columns that are predicted; null takes those that the model sees.")
@@ -134,7 +136,7 @@ def series_csv(settings: SeriesSettings) -> Data:
         targets, names, notes = _classes(settings, series, cut, [outputs for _, outputs in parts], ranges)
         task = _classification(cut, len(shift), names)
     else:
-        targets, target_scaling, notes = _values(settings, cut, [outputs for _, outputs in parts], usable)
+        targets, target_scaling, notes = _values(settings, series, cut, [outputs for _, outputs in parts], usable)
         task = _forecasting(settings, cut, len(shift), targets[0], *target_scaling)
     splits = []
     for (inputs, _), target, keep in zip(parts, targets, usable, strict=True):
@@ -197,11 +199,17 @@ def _scaling(values: Floats, kind: str) -> tuple[Floats, Floats]:
 
 
 def _values(
-    settings: SeriesSettings, cut: Cut, parts: list[Floats], usable: list[NDArray[np.bool_]]
+    settings: SeriesSettings, series: Series, cut: Cut, parts: list[Floats], usable: list[NDArray[np.bool_]]
 ) -> tuple[list[torch.Tensor], tuple[Floats, Floats], list[str]]:
     """Returns each part's targets (N, H * D), step after step, their scaling, and what a plain guess reaches."""
     targets = [cut.values(outputs) for outputs in parts]
-    shift, scale = _scaling(targets[0][usable[0]], settings.scaling)
+    known = targets[0][usable[0]]
+    if (known == known[:1]).all() and not (cut.differences and known.any()):
+        raise DataError(
+            f"{series.where}: what is predicted ({listed(series.output_names)}) never changes in the training part, so "
+            "there is nothing to learn"
+        )
+    shift, scale = _scaling(known, settings.scaling)
     scaled = [torch.from_numpy(((target - shift) / scale).astype(np.float32)) for target in targets]
     which = 1 if usable[1].any() else 0
     error = (targets[which] if cut.differences else targets[which] - cut.last(parts[which]))[usable[which]]

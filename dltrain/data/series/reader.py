@@ -14,6 +14,7 @@ from dltrain.data.series.times import Times, find_times, order_of, usual_step
 from dltrain.data.tables.columns import Table, empty_cells, listed, to_numbers, to_texts
 from dltrain.data.tables.reader import read_table
 from dltrain.data.tables.sniffing import Format
+from dltrain.data.tables.spelling import example, spelled, units
 from dltrain.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -63,13 +64,14 @@ def read_series(settings: SeriesSettings) -> Series:
         raise ConfigError("data.path: no value. Give the file of your series: data.path=FILE")
     path = Path(settings.path).expanduser()
     where = f"data.path={settings.path}"
-    form = Format(settings.delimiter, settings.encoding, "auto", settings.decimal, ())
+    form = Format(settings.delimiter, settings.encoding, "auto", settings.decimal, tuple(settings.empty_words))
     table = _read(path, where, form, settings)
     times = find_times(table, settings.date)
     label = _label(settings, table)
     inputs = _columns("columns", settings.seen, table, {label, times.column if times else None})
     outputs = inputs if settings.predicted is None else _columns("target", settings.predicted, table, set())
     notes = [*table.notes, _told(table, inputs, outputs, label, times)]
+    notes += _spreadsheet_notes(table, inputs + outputs)
     order: NDArray[np.int64] | None = None
     if times is not None:
         order, sorted_note = order_of(times, table)
@@ -131,7 +133,7 @@ def _columns(key: str, names: list[str] | None, table: Table, others: set[str | 
         DataError: there is no such column, or none that holds numbers.
     """
     if names is None:
-        found = [name for name, column in table.columns.items() if column.stored == "number" and name not in others]
+        found = [name for name in table.columns if name not in others and _holds_numbers(table, name)]
         if not found:
             raise DataError(
                 f"{table.where}: no column holds numbers. The columns are: {', '.join(table.columns)}. "
@@ -145,6 +147,22 @@ def _columns(key: str, names: list[str] | None, table: Table, others: set[str | 
     for name in names:
         table.column(name)
     return list(names)
+
+
+def _holds_numbers(table: Table, name: str) -> bool:
+    """Tells whether all cells are numbers, or such as spreadsheets write: 1,234 or 12%."""
+    column = table.column(name)
+    if column.stored != "text":
+        return column.stored == "number"
+    numbers = all(spelled(word, table.decimal) is not None for word in column.words)
+    return numbers and bool(example(column.words, table.decimal)) and len(units(column.words, table.decimal)) < 2
+
+
+def _spreadsheet_notes(table: Table, names: list[str]) -> list[str]:
+    """Returns the note that says how cells such as 1,234 are read."""
+    found = {name: example(table.column(name).words, table.decimal) for name in dict.fromkeys(names)}
+    told = [f"{name}: {text}" for name, text in found.items() if text]
+    return [f"read as numbers ({listed(told)})"] if told else []
 
 
 def _told(table: Table, inputs: list[str], outputs: list[str], label: str | None, times: Times | None) -> str:
@@ -187,9 +205,10 @@ def _refuse_empty(series: Series, label: str | None) -> None:
         empty = empty_cells(series.table.column(name))
         if empty is None or empty.any():
             count = series.table.num_rows if empty is None else int(empty.sum())
+            cells = f"{count} empty cell{'s' if count > 1 else ''}"
             row = series.table.row_number(0 if empty is None else int(empty.argmax()))
             raise DataError(
-                f"{series.where}: column '{name}' has {count} empty cells, the first in row {row}. Fill them with "
+                f"{series.where}: column '{name}' has {cells}, the first in row {row}. Fill them with "
                 "data.empty=interpolate or data.empty=previous, or remove those rows"
             )
 
@@ -207,7 +226,7 @@ def _close_gaps(series: Series, times: NDArray[np.int64] | Floats, how: str, kin
     if not len(places):
         return
     first = int(places[0])
-    step = str(timedelta(microseconds=usual)) if kind.are_dates else f"{usual:g}"
+    step = str(timedelta(microseconds=usual)).removesuffix(", 0:00:00") if kind.are_dates else f"{usual:g}"
     lie = f"one step of '{kind.column}' is" if len(places) == 1 else f"{len(places)} steps of '{kind.column}' are"
     what = (
         f"{lie} longer than the usual {step}, the first between {_shown(times[first], kind)} and "

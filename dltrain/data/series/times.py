@@ -26,6 +26,8 @@ FORMATS = (
     "%m-%d-%Y %H:%M:%S",
     "%m-%d-%Y %H:%M",
     "%m-%d-%Y",
+    "%d-%b-%Y",
+    "%b-%d-%Y",
 )
 
 # A column of numbers is taken for times only where it is called so.
@@ -195,5 +197,8 @@ def _plain(word: str) -> str:
     """Returns 2010/1/1T00:00:00.0Z as 2010-1-1 00:00:00: with one kind of separators, without fraction and zone."""
     text = re.sub(r"^(\d+)[/.](\d+)[/.](\d+)\.?", r"\1-\2-\3", word.strip())
     text = re.sub(r"^(\d{4})[/.](\d{1,2})$", r"\1-\2", text)
+    text = re.sub(r"^(\d{4})년 ?(\d{1,2})월( ?(\d{1,2})일)?", lambda m: "-".join(filter(None, m.group(1, 2, 4))), text)
+    text = re.sub(r"^(\d{1,2})[ .-]+([A-Za-z]{3})[a-z]*[ .,-]+(\d{4})", r"\1-\2-\3", text)
+    text = re.sub(r"^([A-Za-z]{3})[a-z]*[ .-]+(\d{1,2})[ ,-]+(\d{4})", r"\1-\2-\3", text)
     text = re.sub(r"^(\d+-\d+-\d+)T", r"\1 ", text)
     return re.sub(r"(:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d)?$", r"\1", text)

@@ -133,7 +133,7 @@ class Cut:
             known = np.asarray(np.logical_or.accumulate(known, axis=0))
         measured: NDArray[np.bool_] = np.logical_not(np.isnan(outputs).any(axis=1))
         ends = self.ends(len(inputs))
-        usable: NDArray[np.bool_] = known[ends].all(axis=1)
+        usable: NDArray[np.bool_] = np.asarray(known[ends].all(axis=1))
         if self.horizon:
             steps = np.arange(1, self.horizon + 1) + self.skip
             usable = usable & measured[ends[:, None] + steps].all(axis=1) & (measured[ends] | (not self.differences))
