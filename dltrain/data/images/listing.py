@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dltrain.data.images.decoding import ENDINGS
-from dltrain.errors import DataError, did_you_mean
+from dltrain.data.images.label_file import looked_up, near_names, read_labels
+from dltrain.errors import DataError
 
 # The splits by number, and the names of their folders.
 SPLITS = (("train", "training"), ("validation", "val", "valid"), ("test", "testing"))
 _SPLIT_OF = {name: number for number, names in enumerate(SPLITS) for name in names}
 
-_PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "filepath", "file_path")
-_LABEL_COLUMNS = ("label", "class", "target", "category")
-_MAX_CSV = 2**28
+# Endings of what a person takes for an image and Pillow, or this project, does not read.
+_UNREAD = frozenset(
+    (".heic", ".heif", ".avif", ".tif", ".tiff", ".svg", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
+)
 
 # A file: its name from the folder on, its bytes, and when it was changed.
 Found = tuple[str, int, int]
@@ -51,33 +52,39 @@ class Listing:
         return [self.folder / name for name in self.names]
 
 
-def list_images(path: Path, labels: str | None, columns: tuple[str | None, str | None], may_lack: bool) -> Listing:
+def list_images(
+    path: Path,
+    labels: str | None,
+    columns: tuple[str | None, str | None],
+    may_lack: bool,
+    skip_hint: str = ", or leave {} out with data.bad_images=skip",
+) -> Listing:
     """Lists the images of a folder of class folders, or of a CSV.
 
     Args:
         path: the folder, or the CSV itself.
         labels: the name of a CSV inside of the folder; None looks for class folders.
         columns: the CSV's columns of paths and labels; None finds them.
-        may_lack: a file that the CSV names may be missing; it is listed all the same.
+        may_lack: a file that the CSV names, or a link leads to, may be missing; it is listed all the same.
+        skip_hint: how the user lets them be left out; "" where that cannot be.
 
     Raises:
         DataError: there is no such folder or file, a class has no image, there are fewer than two classes, and more.
     """
     where = f"data.path={path}"
     if path.is_dir():
-        return _of_folder(path) if labels is None else _of_csv(path, path / labels, columns, may_lack)
+        return (
+            _of_folder(path, may_lack, skip_hint)
+            if labels is None
+            else _of_csv(path, path / labels, columns, may_lack, skip_hint)
+        )
     if path.is_file() and labels is None and path.suffix.lower() in (".csv", ".tsv"):
-        return _of_csv(path.parent, path, columns, may_lack)
+        return _of_csv(path.parent, path, columns, may_lack, skip_hint)
     if path.exists():
         raise DataError(f"{where}: this is a file. Give the folder of the images, or a CSV of paths and labels")
-    folder = path.absolute().parent
+    folder = path.parent.resolve()
     beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    raise DataError(f"{where}: there is no such folder in {folder}.{_nearest(path.name, beside)}")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    hint = did_you_mean(name, known)
-    return hint if len(known) <= 12 else hint.partition(" There is:")[0]
+    raise DataError(f"{where}: there is no such folder in {folder}.{near_names(path.name, beside)}")
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
@@ -100,7 +107,7 @@ def _check_classes(class_names: tuple[str, ...], where: str) -> None:
 # --- class folders ------------------------------------------------------------------------------------------
 
 
-def _of_folder(folder: Path) -> Listing:
+def _of_folder(folder: Path, may_lack: bool, skip_hint: str) -> Listing:
     where = f"data.path={folder}"
     splits, notes = _splits(folder)
     found: list[Found] = []
@@ -114,9 +121,15 @@ def _of_folder(folder: Path) -> Listing:
         for name in classes:
             images = _images(folder, f"{split}/{name}" if split else name, others)
             if not images:
-                raise DataError(f"{where}: the class folder {folder / split / name} has no images. Fill or remove it")
+                below = [other for other in others if other.startswith(f"{split}/{name}/" if split else f"{name}/")]
+                raise DataError(f"{where}: the class folder {folder / split / name} has no images. {_instead(below)}")
+            lost = next((name for name, size, _ in images if size < 0), None)
+            if lost is not None and not may_lack:
+                raise DataError(
+                    f"{where}: {lost} is a link to nowhere. Mend or remove it{skip_hint.format('such files')}"
+                )
             found += images
-            labels += [name] * len(images)
+            labels += [unicodedata.normalize("NFC", name)] * len(images)  # a Mac's folders may be decomposed
             numbers += [number] * len(images)
     training = {label for label, number in zip(labels, numbers, strict=True) if number == 0}
     if not training:
@@ -126,11 +139,13 @@ def _of_folder(folder: Path) -> Listing:
         )
     strange = sorted(set(labels) - training)
     if strange:
-        raise DataError(f"{where}: class '{strange[0]}' has no folder among the training images")
+        raise DataError(
+            f"{where}: class '{strange[0]}' has no folder among the training images, so no model can learn it. "
+            "Add one, or remove the class"
+        )
     class_names = _in_order(training)
     _check_classes(class_names, where)
-    if others:
-        notes.append(f"{len(others)} files of {folder} that are no images are left out, the first: {others[0]}")
+    notes += _left_out(folder, others)
     index = {name: place for place, name in enumerate(class_names)}
     return Listing(
         folder,
@@ -181,9 +196,8 @@ def _images(folder: Path, below: str, others: list[str]) -> list[Found]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     deeper.append(f"{below}/{name}")
-                elif name[name.rfind(".") :].lower() in ENDINGS:
-                    stat = entry.stat()
-                    found.append((f"{below}/{name}", stat.st_size, stat.st_mtime_ns))
+                elif _ending(name) in ENDINGS:
+                    found.append((f"{below}/{name}", *_size_and_time(entry)))
                 else:
                     others.append(f"{below}/{name}")
     except OSError as error:
@@ -193,39 +207,79 @@ def _images(folder: Path, below: str, others: list[str]) -> list[Found]:
     return sorted(found)
 
 
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """Returns a file's bytes and when it was changed; -1 for both of a link to nowhere."""
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _instead(others: list[str]) -> str:
+    """Says what to do with a class folder that holds these files and no images."""
+    unread = [name for name in others if _ending(name) in _UNREAD]
+    return f"{unread[0]} and its like are not read: save them as JPEG or PNG" if unread else "Fill or remove it"
+
+
+def _left_out(folder: Path, others: list[str]) -> list[str]:
+    """Returns notes on files that are left out, first those that are images to a person."""
+    unread = [name for name in others if _ending(name) in _UNREAD]
+    rest = [name for name in others if _ending(name) not in _UNREAD]
+    notes = []
+    if unread:
+        kinds = ", ".join(sorted({_ending(name) for name in unread}))
+        notes.append(
+            f"{len(unread)} {'image' if len(unread) == 1 else 'images'} of {folder} in a format that is not read "
+            f"({kinds}) {'is' if len(unread) == 1 else 'are'} left out: save as JPEG or PNG, the first: {unread[0]}"
+        )
+    if len(rest) == 1:
+        notes.append(f"1 file of {folder} that is no image is left out: {rest[0]}")
+    elif rest:
+        notes.append(f"{len(rest)} files of {folder} that are no images are left out, the first: {rest[0]}")
+    return notes
+
+
+def _ending(name: str) -> str:
+    return name[name.rfind(".") :].lower()
+
+
 # --- a CSV --------------------------------------------------------------------------------------------------
 
 
-def _of_csv(folder: Path, file: Path, columns: tuple[str | None, str | None], may_lack: bool) -> Listing:
-    header, rows = _rows(file)
-    of_path = _column(file, header, columns[0], _PATH_COLUMNS, "path_column", "paths")
-    of_label = _column(file, header, columns[1], _LABEL_COLUMNS, "label_column", "labels")
+def _of_csv(
+    folder: Path, file: Path, columns: tuple[str | None, str | None], may_lack: bool, skip_hint: str
+) -> Listing:
     found: list[Found] = []
     labels: list[str] = []
     missing: list[str] = []
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{file}: line {line} has {len(row)} cells where the header has {len(header)}")
-        name, label = row[of_path].strip(), row[of_label].strip()
-        if not name or not label:
-            raise DataError(f"{file}: line {line} has no {'path' if not name else 'label'}")
-        try:
-            stat = (folder / name).stat()
-            found.append((name, stat.st_size, stat.st_mtime_ns))
-        except (OSError, ValueError):
+    rows: dict[str, tuple[int, str]] = {}  # line and label of a file
+    again = 0
+    for line, name, label in read_labels(file, columns):
+        located = looked_up(folder, name)
+        if located is None:
             missing.append(f"line {line} names {name}")
-            found.append((name, -1, -1))
+        else:
+            name = located[0]
+        first, other = rows.setdefault(name, (line, label))
+        if other != label:
+            raise DataError(
+                f"{file}: {name} is '{other}' in line {first} and '{label}' in line {line}. Keep one of the two"
+            )
+        if first != line:  # else it could be trained on and tested on
+            again += 1
+            continue
+        found.append((name, located[1].st_size, located[1].st_mtime_ns) if located else (name, -1, -1))
         labels.append(label)
-    if not found:
-        raise DataError(f"{file}: has no rows below its header, so there are no images")
     if missing and not may_lack:
         raise DataError(
-            f"{file}: {missing[0]}, which is not in {folder} ({len(missing)} of {len(found)} files are missing). "
-            "Mend the paths, or leave such rows out with data.bad_images=skip"
+            f"{file}: {missing[0]}, which is not in {folder} ({len(missing)} of {len(rows)} files are missing). "
+            f"Mend the paths{skip_hint.format('such rows')}"
         )
     class_names = _in_order(set(labels))
     _check_classes(class_names, str(file))
     index = {name: place for place, name in enumerate(class_names)}
+    names, stands = ("1 row names", "is") if again == 1 else (f"{again} rows name", "are")
     return Listing(
         folder,
         [name for name, _, _ in found],
@@ -233,55 +287,5 @@ def _of_csv(folder: Path, file: Path, columns: tuple[str | None, str | None], ma
         np.zeros(len(found), dtype=np.int64),
         class_names,
         _key_of(found),
+        (f"{file}: {names} an image of an earlier row, and {stands} left out",) if again else (),
     )
-
-
-def _rows(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Returns the header and the rows, each with the number of its line."""
-    try:
-        if file.stat().st_size > _MAX_CSV:
-            raise DataError(f"{file}: has more than {_MAX_CSV >> 20} MB, so it is no list of images")
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        beside = [entry.name for entry in file.parent.glob("*.[ct]sv")] if file.parent.is_dir() else []
-        raise DataError(
-            f"data.labels={file.name}: there is no such file in {file.parent}.{_nearest(file.name, beside)}"
-        ) from error
-    except OSError as error:
-        raise DataError(f"data.labels={file.name}: cannot be read: {error.strerror}") from error
-    text = _text(content, file)
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise DataError(f"{file}: line {reader.line_num} cannot be read: {error}") from error
-    if not rows:
-        raise DataError(f"{file}: the file is empty")
-    return [name.strip() for name in rows[0][1]], rows[1:]
-
-
-def _text(content: bytes, file: Path) -> str:
-    for encoding in ("utf-8-sig", "cp949"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break
-        return text
-    raise DataError(f"{file}: is neither UTF-8 nor CP949 text. Save it as UTF-8")
-
-
-def _column(file: Path, header: list[str], given: str | None, usual: tuple[str, ...], setting: str, what: str) -> int:
-    """Returns the place of a column that is given, or of the first with a usual name."""
-    if given is not None:
-        if given not in header:
-            raise DataError(f"data.{setting}={given}: {file} has no such column.{did_you_mean(given, header)}")
-        return header.index(given)
-    lower = [name.lower() for name in header]
-    place = next((lower.index(name) for name in usual if name in lower), None)
-    if place is None:
-        raise DataError(f"{file}: which column holds the {what}? It has {', '.join(header)}. Give data.{setting}=...")
-    return place

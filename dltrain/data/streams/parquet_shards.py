@@ -26,7 +26,7 @@ from dltrain.data.streams.parquet_blocks import (
     read_footer,
     row_groups,
 )
-from dltrain.data.streams.shard_files import PARTS, StreamSettings, deal_blocks, find_shards, stream_data
+from dltrain.data.streams.shard_files import PARTS, StreamSettings, counted, deal_blocks, find_shards, stream_data
 from dltrain.data.streams.streaming import StreamSource
 from dltrain.data.tables.columns import listed, near
 from dltrain.errors import ConfigError, DataError
@@ -82,7 +82,7 @@ def parquet_shards(settings: ParquetSettings) -> Data:
     train = _shards("data.path", settings.path)
     shards, members = {"train": train}, {}
     num_groups = len(row_groups(train))
-    dealt = deal_blocks(num_groups, settings, f"{num_groups} row groups")
+    dealt = deal_blocks(num_groups, settings, counted(num_groups, "row group"))
     for part, path, places in zip(PARTS, (None, settings.validation_path, settings.test_path), dealt, strict=True):
         shards[part] = _shards(f"data.{part}_path", path, like=train[0]) if path else train
         members[part] = np.arange(len(row_groups(shards[part]))) if path else places
@@ -132,7 +132,8 @@ def _shards(key: str, path: str | None, like: Shard | None = None) -> list[Shard
 
 def _summary(shards: list[Shard]) -> str:
     sizes = [rows for shard in shards for rows in shard.rows if rows]
-    return f"{sum(sizes):,} rows in {len(sizes)} row groups of {len(shards)} shards, at most {max(sizes):,} in one"
+    groups, files = counted(len(sizes), "row group"), counted(len(shards), "shard")
+    return f"{counted(sum(sizes), 'row')} in {groups} of {files}, at most {max(sizes):,} in one"
 
 
 # --- columns ----------------------------------------------------------------------------------------------
@@ -239,7 +240,11 @@ def _reader(
     target = _target(settings, shard, statistics)
     reader = TableReader(tuple(numbers), tuple(categories), target, settings.categories == "one_hot")
     notes = [f"left out: {', '.join(f'{name} ({reason})' for name, reason in left_out.items())}"] if left_out else []
-    named = [f"{len(numbers)} numbers", f"{len(categories)} columns of words"]
+    named = [
+        f"{len(columns)} column{'' if len(columns) == 1 else 's'} of {kind}"
+        for kind, columns in (("numbers", numbers), ("words", categories))
+        if columns
+    ]
     what = f"{len(target.classes)} classes" if target.classes else "a number"
     return reader, [f"sees {' and '.join(named)}; predicts {settings.target}, {what}", *notes]
 

@@ -19,6 +19,9 @@ Places = NDArray[np.int64]
 
 PARTS = ("train", "validation", "test")
 
+# Endings of compressed files.
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".tgz")
+
 
 @dataclass(frozen=True)
 class StreamSettings:
@@ -46,6 +49,11 @@ class StreamSettings:
     def __post_init__(self) -> None:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction together must leave blocks to train on")
+
+
+def counted(number: int, what: str) -> str:
+    """Returns "1 tar" or "2 tars"."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def find_shards(key: str, path: str | None, endings: tuple[str, ...]) -> list[Path]:
@@ -81,7 +89,9 @@ def find_shards(key: str, path: str | None, endings: tuple[str, ...]) -> list[Pa
     if not shards:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         there = f"it holds {', '.join(names[:5])}{more}" if names else "it is empty"
-        raise DataError(f"{given}: no shard is there ({what}): {there}")
+        packed = any(name.endswith(_PACKED) for name in names)
+        unpack = ". Compressed shards are not read: unpack them" if packed else ""
+        raise DataError(f"{given}: no shard is there ({what}): {there}{unpack}")
     return shards
 
 
@@ -99,7 +109,7 @@ def deal_blocks(num_blocks: int, settings: StreamSettings, of_what: str) -> tupl
     num_validation, num_test = (max(1, round(num_blocks * share)) if share else 0 for share in shares)
     if num_validation + num_test >= num_blocks:
         raise DataError(
-            f"data.path={settings.path}: {of_what} are too few to keep some for validation and test. Write more and "
+            f"data.path={settings.path}: {of_what}: too few to keep some for validation and test. Write more and "
             "smaller ones, name shards in data.validation_path and data.test_path, or give data.validation_fraction=0 "
             "data.test_fraction=0"
         )

@@ -25,6 +25,8 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstandard", b"\xfd7zXZ
 _LONGEST_LABEL = 4096
 _BLOCK = 512
 
+_IN_ORDER = ". The members of a sample stand one after the other, as tar --sort=name writes them"
+
 
 @dataclass(frozen=True)
 class TarIndex:
@@ -100,9 +102,7 @@ def _samples(path: Path, target: str, target_key: str | None) -> Iterator[_Sampl
                 if sample is not None:
                     yield _checked(sample, path, target)
                 if name in seen:
-                    raise DataError(
-                        f"{path}: the members of sample '{name}' do not stand together. Write them in order"
-                    )
+                    raise DataError(f"{path}: the members of sample '{name}' do not stand together{_IN_ORDER}")
                 seen.add(name)
                 sample = _Sample(name)
             if f".{ending.lower()}" in ENDINGS:
@@ -150,10 +150,12 @@ def _checked(sample: _Sample, path: Path, target: str) -> _Sample:
         endings = ", ".join(sorted(ending[1:] for ending in ENDINGS))
         raise DataError(
             f"{path}: sample '{sample.name}' has {count}, and needs one member that is an image ({endings})"
+            f"{'' if sample.images else _IN_ORDER}"
         )
     if sample.label is None:
         raise DataError(
             f"{path}: sample '{sample.name}' has no label: there is no member '{sample.name}.{target}' (data.target)"
+            f"{_IN_ORDER}"
         )
     return sample
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,9 @@ _GRACE_SECONDS = 30
 
 # What asks a training to stop: a terminal or a cluster sends it to all processes, and it is for the main one.
 _FOR_MAIN_PROCESS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+# So long after a worker has ended, and the work has not, it was ended from outside.
+_PAUSE_SECONDS = 2.0
 
 # Windows that each worker reads ahead.
 _AHEAD = 2
@@ -54,15 +59,16 @@ def from_workers(windows: Iterator[Window], reader: Reader, workers: int) -> Ite
             worker_init_fn=_prepare,
             generator=torch.Generator(),  # else it would move the global one
         )
-    items = iter(loader)
+    items: Any = iter(loader)
     try:
-        while True:
-            item = next(items, None)
-            if item is None:
-                return
-            if isinstance(item, (DltrainError, MemoryError)):
-                raise item
-            yield _unpacked(item)
+        with _watched(items._workers, items._worker_result_queue._writer):
+            while True:
+                item = next(items, None)
+                if item is None:
+                    return
+                if isinstance(item, (DltrainError, MemoryError)):
+                    raise item
+                yield _unpacked(item)
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise
@@ -138,6 +144,38 @@ def _context(reader: Reader) -> ForkServerContext:
             for number, handler in before.items():
                 signal.signal(number, handler)
     return context
+
+
+@contextlib.contextmanager
+def _watched(workers: list[BaseProcess], writer: connection.Connection) -> Iterator[None]:
+    """Ends all workers when one was ended from outside.
+
+    One that is killed in the middle of a message leaves the main process waiting for the rest of it, as long as anyone
+    can still write to the pipe: another worker, or the main process itself. With all ends closed the wait is over,
+    and the ``DataLoader`` looks for the worker that is missing.
+
+    Args:
+        writer: the main process's own end of the pipe that the workers write to.
+    """
+    writer.close()
+    stop, stopper = multiprocessing.Pipe(duplex=False)
+    sentinels = [worker.sentinel for worker in workers]
+
+    def watch() -> None:
+        if stop in connection.wait([*sentinels, stop]) or stop.poll(_PAUSE_SECONDS):  # or the loader ends them itself
+            return
+        for worker in workers:
+            if worker.exitcode is None:
+                worker.kill()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopper.close()  # to the reader an end is something to read too
+        thread.join()
+        stop.close()
 
 
 def _prepare(worker: int) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,14 +12,14 @@ from numpy.typing import NDArray
 from dltrain import registry
 from dltrain.config import setting
 from dltrain.data.bundled import TRAINS_AND_EVALUATES_THE_SAME
-from dltrain.data.cache import cached, content_key
 from dltrain.data.contract import Data, InputSpec, Task
 from dltrain.data.splitting import SplitSettings, split_indices
 from dltrain.data.text.corpus import Corpus, cached_byte_pairs, cached_corpus, numbering
+from dltrain.data.text.labels import Labels, Tables, cached_labels, rare_classes
 from dltrain.data.text.ragged import Bag, Ragged, RaggedSamples
 from dltrain.data.text.reading import DELIMITERS, ENCODING_MEANING, ENCODINGS, TextFile, TextTable, encoding_notes
 from dltrain.data.text.tokens import TOKEN_KINDS, TOKENS_MEANING, UNKNOWN, TextCodec
-from dltrain.errors import DataError, did_you_mean
+from dltrain.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,11 @@ class TextCsvSettings(TextSettings):
     quoting: bool = setting("Double quotes hold a cell together; false takes them as characters like any other.")
     encoding: str = setting(ENCODING_MEANING, choices=ENCODINGS)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.text == self.target:
+            raise ValueError(f"text = target = '{self.text}': the class would be read from itself. Name two columns")
+
 
 @registry.register("data", "nsmc", NsmcSettings)
 def nsmc(settings: NsmcSettings) -> Data:
@@ -76,7 +78,7 @@ def nsmc(settings: NsmcSettings) -> Data:
         checked = [TextFile.check(path, "utf-8", key=str(path)) for path in paths]
         return [TextTable.check(file, wanted, delimiter="tab", quoting=False) for file in checked]
 
-    return _classification(settings, _Tables(paths, "document", "label", tables, ["nsmc"]))
+    return _classification(settings, Tables(paths, "document", "label", tables, ["nsmc"]))
 
 
 @registry.register("data", "text_csv", TextCsvSettings)
@@ -97,51 +99,15 @@ def text_csv(settings: TextCsvSettings) -> Data:
         ]
 
     how = [settings.encoding, settings.delimiter, str(settings.quoting)]
-    return _classification(settings, _Tables(list(given.values()), settings.text, settings.target, tables, how))
+    return _classification(settings, Tables(list(given.values()), settings.text, settings.target, tables, how))
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """The files of a data set: the first is split into training and validation, and test where it is the only one.
-
-    Attributes:
-        text, target: names of the columns.
-        open: checks the files, which takes a while: only where the cache does not have what is in them.
-        how: the settings that say how they are read.
-    """
-
-    paths: list[Path]
-    text: str
-    target: str
-    open: Callable[[], list[TextTable]]
-    how: list[str]
-
-    @functools.cached_property
-    def opened(self) -> list[TextTable]:
-        return self.open()
-
-    @functools.cached_property
-    def key(self) -> list[str]:
-        """What decides the texts."""
-        try:
-            return [content_key(self.paths), *self.how, self.text]
-        except OSError:
-            self.open()  # which says what is wrong
-            raise
-
-    @property
-    def what(self) -> str:
-        return " and ".join(path.name for path in self.paths)
-
-    def texts(self) -> Iterator[str]:
-        return (cells[0] for table in self.opened for _, cells in table.rows([self.text]))
-
-
-def _classification(settings: TextSettings, tables: _Tables) -> Data:
-    labels = _cached_labels(tables)
+def _classification(settings: TextSettings, tables: Tables) -> Data:
+    labels = cached_labels(tables)
     read_as = zip(tables.paths, labels.encodings, strict=True)
     notes = [note for path, encoding in read_as for note in encoding_notes(path, encoding)]
     train, validation, test = _split(settings, labels, notes)
+    notes += rare_classes(labels, train, tables)
     is_training = np.zeros(len(labels.codes), dtype=bool)
     is_training[train] = True
     tokenizer = None
@@ -170,7 +136,7 @@ def _classification(settings: TextSettings, tables: _Tables) -> Data:
 
 
 def _split(
-    settings: TextSettings, labels: _Labels, notes: list[str]
+    settings: TextSettings, labels: Labels, notes: list[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Returns the rows of the three splits; those of a second file are the test."""
     first = labels.num_first
@@ -232,73 +198,3 @@ def _spec(codec: TextCodec, samples: RaggedSamples) -> InputSpec:
     if isinstance(samples.transform, Bag):
         return InputSpec((samples.transform.size,))
     return InputSpec((codec.context,), "int64", vocabulary_size=len(codec.vocabulary), padding="right")
-
-
-# --- classes ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """
-    Attributes:
-        codes: (N,) int64 places in ``names``, of the rows of both files.
-        num_first: rows of the first file.
-        encodings: of the files.
-    """
-
-    codes: NDArray[np.int64]
-    names: tuple[str, ...]
-    num_first: int
-    encodings: tuple[str, ...]
-
-
-def _cached_labels(tables: _Tables) -> _Labels:
-    def build() -> dict[str, NDArray[np.generic]]:
-        labels = _labels(tables.opened, tables.target)
-        plain = json.dumps([labels.names, labels.num_first, labels.encodings]).encode()
-        return {"codes": labels.codes, "plain": np.frombuffer(bytearray(plain), dtype=np.uint8)}
-
-    arrays = cached(["labels", *tables.key, tables.target], build, f"the classes of {tables.what}")
-    names, num_first, encodings = json.loads(bytes(arrays["plain"]))
-    return _Labels(arrays["codes"], tuple(names), num_first, tuple(encodings))
-
-
-def _labels(tables: list[TextTable], column: str) -> _Labels:
-    """
-    Raises:
-        DataError: a row without a class, a class that only the test file has, a single class, or no rows.
-    """
-    known: dict[str, int] = {}
-    codes: list[int] = []
-    counts: list[int] = []
-    for table in tables:
-        for row, (name,) in table.rows([column]):
-            label = name.strip()
-            if not label:
-                raise DataError(f"{table.file.key}: row {row} has no {column}. Fill it in, or take the row out")
-            if len(counts) == 1 and label not in known:
-                hint = did_you_mean(label, known) if len(known) <= 30 else ""
-                raise DataError(
-                    f"{table.file.key}: row {row} has the {column} '{label}', which no row of {tables[0].file.path} "
-                    f"has, so no model can learn it.{hint}"
-                )
-            codes.append(known.setdefault(label, len(known)))
-        counts.append(len(codes) - sum(counts))
-        if not counts[-1]:
-            raise DataError(f"{table.file.key}: there is no row below the header")
-    if len(known) == 1:
-        only = next(iter(known))
-        raise DataError(f"{tables[0].file.key}: every row has the {column} '{only}', so there is nothing to tell apart")
-    names = _in_order(list(known))
-    place = {name: number for number, name in enumerate(names)}
-    renumber = np.array([place[name] for name in known])
-    encodings = tuple(table.file.encoding for table in tables)
-    return _Labels(renumber[np.array(codes)], tuple(names), counts[0], encodings)
-
-
-def _in_order(names: list[str]) -> list[str]:
-    """Returns numbers in order of size, other names in order of their letters."""
-    try:
-        return sorted(names, key=lambda name: (int(name), name))
-    except ValueError:
-        return sorted(names)

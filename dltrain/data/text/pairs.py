@@ -40,6 +40,8 @@ class PairSettings(SplitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.source == self.target:
+            raise ValueError(f"source = target = '{self.source}': there is nothing to learn. Name two columns")
         if self.tokens == "bpe" and self.vocabulary_size is None:
             raise ValueError("tokens=bpe needs a vocabulary_size: how many pieces to learn, such as 8000")
 

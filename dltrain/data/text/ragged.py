@@ -112,10 +112,10 @@ class RaggedSamples(Source):
         return [*inputs, self.targets] if isinstance(self.targets, Ragged) else inputs
 
     @property
-    def tokens(self) -> torch.Tensor:
-        """(N,) int64: how much there is to compute for each sample."""
+    def lengths(self) -> list[torch.Tensor]:
+        """(N,) int64 for each input: what is to be alike in a batch."""
         inputs = self.inputs.values() if isinstance(self.inputs, dict) else [self.inputs]
-        return torch.stack([ragged.lengths for ragged in inputs]).sum(dim=0)
+        return [ragged.lengths for ragged in inputs]
 
     def take(self, indices: torch.Tensor) -> RaggedSamples:
         """Returns the samples at (M,) int64 places."""
@@ -224,7 +224,8 @@ class RaggedSplit(Split):
         size, count = self.batch_size, self.num_samples
         fixed = self.host.width is not None
         if self.seed is None or size >= count:  # one batch of all samples: their order does not matter
-            return torch.arange(count) if fixed or size >= count else self.host.tokens.argsort(stable=True)
+            standing = torch.arange(count)
+            return standing if fixed or size >= count else _by_length(standing, self.host.lengths, size)
         order = permutation(count, self.seed, epoch)
         if fixed:
             return order
@@ -232,12 +233,26 @@ class RaggedSplit(Split):
         # shortest, a text's chance to be in it would hang on its length.
         whole = count - count % size
         order, rest = order[:whole], order[whole:]
-        window = torch.arange(whole) // (size * _WINDOW_BATCHES)
-        tokens = self.host.tokens
-        by_length = (window * (int(tokens.max()) + 1) + tokens[order]).argsort(stable=True)
-        batches = order[by_length].reshape(-1, size)
+        lengths = self.host.lengths
+        windows = [_by_length(window, lengths, size) for window in order.split(size * _WINDOW_BATCHES)]
+        batches = torch.cat(windows).reshape(-1, size)
         shuffled = batches[torch.randperm(len(batches), generator=generator_of(self.seed + 1, epoch))]
         return torch.cat((shuffled.flatten(), rest))
+
+
+def _by_length(places: torch.Tensor, lengths: list[torch.Tensor], size: int) -> torch.Tensor:
+    """Puts samples in an order whose batches of ``size`` hold like lengths.
+
+    Of several lengths the last decides first: what it sorts is cut into strips of some batches, as many strips as
+    batches in each, and a strip is sorted by the lengths before. By their sum, a short question with a long answer
+    would meet a long one with a short answer, and both be padded.
+    """
+    *others, last = lengths
+    places = places[last[places].argsort(stable=True)]
+    if not others:
+        return places
+    strip = max(1, round((len(places) / size) ** 0.5)) * size
+    return torch.cat([_by_length(part, others, size) for part in places.split(strip)])
 
 
 @dataclass(frozen=True)

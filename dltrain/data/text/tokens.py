@@ -65,6 +65,11 @@ def _join_line(tokens: list[str], kind: str) -> str:
     return unicodedata.normalize("NFC", (" " if kind == "word" else "").join(tokens))
 
 
+def _called(kind: str) -> str:
+    """Returns what a person calls a token of this kind."""
+    return "piece" if kind == "bpe" else kind
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Tokens numbered from 1 in order of frequency, then of first appearance; 0 is padding.
@@ -159,7 +164,7 @@ class TextCodec:
         """
         tokens = tokenize(prompt, self.kind, self.tokenizer)
         if not tokens:
-            raise ConfigError(f"the prompt is empty: give at least one {self.kind}")
+            raise ConfigError(f"the prompt is empty: give at least one {_called(self.kind)}")
         numbers = self.vocabulary.encode(tokens)
         unknown = [token for token, number in zip(tokens, numbers, strict=True) if number < 0]
         if unknown:
@@ -167,7 +172,7 @@ class TextCodec:
             hint = did_you_mean(unknown[0], known)
             if len(known) > 30:  # too many to list
                 hint = hint.partition(" There is:")[0]
-            raise ConfigError(f"the model has not seen the {self.kind} '{unknown[0]}' of the prompt.{hint}")
+            raise ConfigError(f"the model has not seen the {_called(self.kind)} '{unknown[0]}' of the prompt.{hint}")
         return numbers
 
     def window(self, numbers: list[int]) -> torch.Tensor:

@@ -129,6 +129,17 @@ CASES = [
         "Do not trust this file",
     ),
     Case(
+        "a class of images in a format that is not read",
+        folder(lambda root: (emptied(root), (root / "cat" / "IMG_1.HEIC").write_bytes(b"x"))),
+        "data.path={folder}: the class folder {folder}/cat has no images. cat/IMG_1.HEIC and its like are not read: "
+        "save them as JPEG or PNG",
+    ),
+    Case(
+        "a list without a header",
+        labels("cat/00.png,cat\ndog/00.png,dog\n"),
+        "{folder}/labels.csv: its first line is a row (cat/00.png, cat). Write a header above it, such as path,label",
+    ),
+    Case(
         "a corrupt JPEG",
         folder(lambda root: (root / "cat" / "05.jpg").write_bytes(CORRUPT)),
         "{folder}/cat/05.jpg: the image is cut off" + MEND,
@@ -169,7 +180,8 @@ CASES = [
     Case(
         "a class of the test that training lacks",
         folder(lambda root: (write_folder(root / "train", {"a": 3}), write_folder(root / "test", {"a": 1, "b": 2}))),
-        "data.path={folder}: class 'b' has no folder among the training images",
+        "data.path={folder}: class 'b' has no folder among the training images, so no model can learn it. "
+        "Add one, or remove the class",
     ),
     Case(
         "splits without classes",

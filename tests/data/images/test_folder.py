@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import unicodedata
 
 import numpy as np
 import pytest
@@ -112,7 +113,36 @@ def test_folders_inside_a_class_belong_to_it_and_other_files_are_told(tmp_path, 
     (folder / ".hidden").mkdir()
     data = load(folder, **ALONE)
     assert torch.bincount(data.train.targets).tolist() == [3, 2]
-    assert data.notes[0] == f"1 files of {folder} that are no images are left out, the first: b/notes.txt"
+    assert data.notes[0] == f"1 file of {folder} that is no image is left out: b/notes.txt"
+
+
+def test_images_in_formats_that_are_not_read_are_told(tmp_path, load):
+    folder = write_folder(tmp_path / "images", {"a": 2, "b": 2})
+    (folder / "a" / "IMG_1.HEIC").write_bytes(b"x")
+    (folder / "b" / "scan.tif").write_bytes(b"x")
+    assert load(folder, **ALONE).notes[0] == (
+        f"2 images of {folder} in a format that is not read (.heic, .tif) are left out: save as JPEG or PNG, the "
+        "first: a/IMG_1.HEIC"
+    )
+
+
+def test_decomposed_class_folders_are_the_composed_ones(tmp_path, load):
+    for split, form in (("train", "NFD"), ("test", "NFC")):
+        write_folder(tmp_path / split, {unicodedata.normalize(form, name): 10 for name in ("강아지", "고양이")})
+    data = load(tmp_path)
+    assert data.task.class_names == ("강아지", "고양이") and len(data.test) == 20
+
+
+def test_a_link_to_nowhere_is_a_bad_image(tmp_path, load):
+    folder = write_folder(tmp_path / "images", {"a": 2, "b": 2})
+    (folder / "a" / "x.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError) as caught:
+        load(folder, **ALONE)
+    assert str(caught.value) == (
+        f"data.path={folder}: a/x.png is a link to nowhere. Mend or remove it, or leave such files out with "
+        "data.bad_images=skip"
+    )
+    assert len(load(folder, bad_images="skip", **ALONE).train) == 4
 
 
 def test_grey_images_stay_grey_until_one_has_colour(tmp_path, load):
@@ -170,6 +200,24 @@ def test_a_csv_names_images_and_labels(tmp_path, load, name, text, changes, enco
     data = load(folder, labels=name, **changes, **ALONE)
     assert data.task.class_names == ("x", "y") and data.train.targets.tolist() == [0, 1]
     assert torch.equal(load(folder / name, **changes, **ALONE).train.inputs, data.train.inputs)
+
+
+def test_a_csv_from_windows_or_a_mac_finds_its_files(tmp_path, load):
+    folder = write_folder(tmp_path / "images", {unicodedata.normalize("NFD", "개"): 1, "b": 1})
+    (folder / "labels.csv").write_text("경로,라벨\n개\\00.png,x\nb\\00.png,y\n", encoding="cp949")
+    assert load(folder, labels="labels.csv", **ALONE).train.targets.tolist() == [0, 1]
+
+
+def test_an_image_with_two_rows_is_taken_once_and_with_two_labels_refused(tmp_path, load):
+    folder = write_folder(tmp_path / "images", {"a": 1, "b": 1})
+    labels = folder / "labels.csv"
+    labels.write_text("path,label\na/00.png,x\nb/00.png,y\na/00.png,x\n")
+    data = load(labels, **ALONE)
+    assert len(data.train) == 2
+    assert data.notes[0] == f"{labels}: 1 row names an image of an earlier row, and is left out"
+    labels.write_text("path,label\na/00.png,x\nb/00.png,y\na/00.png,y\n")
+    with pytest.raises(DataError, match=r"a/00\.png is 'x' in line 2 and 'y' in line 4\. Keep one of the two"):
+        load(labels, **ALONE)
 
 
 # --- the cache ----------------------------------------------------------------------------------------------

@@ -115,6 +115,19 @@ def test_an_image_list_gives_each_file_once(settings_of, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tar_shards", "image_list"])
+def test_one_number_is_height_and_width(settings_of, tmp_path, name):
+    folder = write_tars(tmp_path / "data") if name == "tar_shards" else write_folder(tmp_path / "data")
+    assert load(settings_of, folder, name, size=6).task.input.shape == (3, 6, 6)
+
+
+def test_an_image_list_offers_no_setting_that_it_has_not(settings_of, tmp_path):
+    folder = write_folder(tmp_path / "data")
+    (folder / "class0" / "x.png").symlink_to(tmp_path / "nowhere.png")
+    message = "data.path=DATA: class0/x.png is a link to nowhere. Mend or remove it"
+    assert refused(settings_of, folder, "image_list") == message
+
+
+@pytest.mark.parametrize("name", ["tar_shards", "image_list"])
 def test_each_trains_for_two_epochs_by_the_command(dltrain, tmp_path, name):
     folder = write_tars(tmp_path / "data") if name == "tar_shards" else write_folder(tmp_path / "data")
     answer = dltrain(f"data={name}", f"data.path={folder}", "trainer.max_epochs=2", "device=cpu", "device.threads=1")
@@ -147,7 +160,7 @@ def test_no_shards_and_foreign_files(settings_of, tmp_path):
         "plain .tar; its images are compressed as they are"
     )
     write_tar(folder / "a.tar", [])
-    assert refused(settings_of, folder) == "data.path=DATA: there is no sample in 1 tars"
+    assert refused(settings_of, folder) == "data.path=DATA: there is no sample in 1 tar"
 
 
 @pytest.mark.parametrize("end", [5000, 512 * 9 + 40, 512 * 4, -10_240])
@@ -172,6 +185,9 @@ def test_a_tar_with_a_damaged_header_in_the_middle_is_refused(settings_of, tmp_p
     assert re.match(r"DATA/train-0\.tar: ", refused(settings_of, folder))
 
 
+IN_ORDER = ". The members of a sample stand one after the other, as tar --sort=name writes them"
+
+
 def members(count=30):
     return [
         (f"{number}.{ending}", content)
@@ -183,11 +199,11 @@ def members(count=30):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({3: None}, "DATA/t.tar: sample '1' has no label: there is no member '1.cls' (data.target)"),
+        ({3: None}, "DATA/t.tar: sample '1' has no label: there is no member '1.cls' (data.target)" + IN_ORDER),
         (
             {2: None},
             "DATA/t.tar: sample '1' has no image, and needs one member that is an image (bmp, gif, jfif, jpe, jpeg, "
-            "jpg, png, webp)",
+            "jpg, png, webp)" + IN_ORDER,
         ),
         ({3: ("1.cls", b"")}, "DATA/t.tar, member '1.cls': the label is empty"),
         ({3: ("1.cls", b"\xff\xfe")}, "DATA/t.tar, member '1.cls': the label is no text in UTF-8"),
@@ -200,11 +216,11 @@ def members(count=30):
         (
             {2: ("1.png", png(1, size=9))},
             "DATA/t.tar, member '1.png': the image has 9x9 pixels, and others have 8x8. Give the size that all shall "
-            "have, such as 'data.size=[224, 224]'",
+            "have, such as data.size=224 or 'data.size=[H, W]'",
         ),
         (
             {40: ("1.png", png(1)), 41: ("1.cls", b"0")},
-            "DATA/t.tar: the members of sample '1' do not stand together. Write them in order",
+            "DATA/t.tar: the members of sample '1' do not stand together" + IN_ORDER,
         ),
     ],
 )
@@ -271,3 +287,11 @@ def test_damaged_bytes_are_a_message_or_do_no_harm(settings_of, tmp_path_factory
             assert images.dtype == torch.uint8
     except DataError as error:
         assert re.search(r"train-0\.tar|data\.path=", str(error))
+
+
+def test_a_folder_of_compressed_shards_says_to_unpack_them(settings_of, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.tar.gz").write_bytes(gzip.compress(b"x"))
+    assert refused(settings_of, tmp_path / "data") == (
+        "data.path=DATA: no shard is there (*.tar): it holds a.tar.gz. Compressed shards are not read: unpack them"
+    )

@@ -60,7 +60,7 @@ def test_numbers_are_standardised_by_the_training_rows_and_words_are_coded_by_th
     np.testing.assert_allclose(targets[:, 0] * scale + shift, table["y"].to_numpy()[rows], rtol=1e-5)
     first = data.preprocessing["numbers"][0]
     np.testing.assert_allclose(inputs[:, 0] * first["scale"] + first["shift"], table["x0"].to_numpy()[rows], rtol=1e-4)
-    assert data.notes[1] == "sees 2 numbers and 1 columns of words; predicts y, a number"
+    assert data.notes[1] == "sees 2 columns of numbers and 1 column of words; predicts y, a number"
 
 
 def test_embedding_leaves_codes_in_the_last_columns(settings_of, tmp_path):
@@ -243,7 +243,7 @@ def test_columns_that_are_not_there_or_cannot_be_used(settings_of, tmp_path):
 def test_too_few_row_groups_to_split(settings_of, tmp_path):
     folder = write_parquet(tmp_path / "data", shards=2, row_group=100)
     assert refused(settings_of, folder) == (
-        "data.path=DATA: 2 row groups are too few to keep some for validation and test. Write more and smaller ones, "
+        "data.path=DATA: 2 row groups: too few to keep some for validation and test. Write more and smaller ones, "
         "name shards in data.validation_path and data.test_path, or give data.validation_fraction=0 "
         "data.test_fraction=0"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -189,6 +190,20 @@ def test_a_worker_that_is_killed_is_an_error_of_the_machine(settings_of, tmp_pat
     (worker,) = (pid for pid in new if not (new & descendants(pid)) and "resource_tracker" not in command(pid))
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(MachineError, match=r"^a process that reads data was ended from outside, .* data\.workers=1$"):
+        list(batches)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_worker_that_is_killed_in_the_middle_of_a_message_is_one_too(settings_of, tmp_path, cache, which):
+    write_parquet(tmp_path / "data", shards=8, rows=20_000, row_group=20_000)  # messages longer than a pipe holds
+    data = load(settings_of, tmp_path / "data", workers=2, buffer=1)
+    before = multiprocessing.active_children()
+    batches = data.train.split(batch_size=20, seed=0, device=CPU).batches(0)
+    next(batches)
+    workers = [process for process in multiprocessing.active_children() if process not in before]
+    time.sleep(1)  # one of them is in its second message then, and the other waits for its turn
+    workers[which].kill()
+    with pytest.raises(MachineError, match=r"^a process that reads data was ended from outside, .* data\.workers=2$"):
         list(batches)
 
 

@@ -163,6 +163,19 @@ def test_the_mistake_is_named_and_nothing_is_written(dltrain, work, name):
     assert answer.out == "" and tree(work) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data=text_csv", "data.text=a", "data.target=a"), "the class would be read from itself"),
+        (("data=pairs_csv", "data.source=a", "data.target=a"), "there is nothing to learn"),
+    ],
+)
+def test_a_text_is_not_its_own_target(dltrain, words, message):
+    answer = dltrain(*words, "data.path=in.csv")
+    assert answer.code == 2
+    assert answer.err.strip().endswith(f" = target = 'a': {message}. Name two columns")
+
+
 def test_byte_pairs_need_a_number_of_pieces(dltrain, work):
     (work / "in.csv").write_text(GOOD, encoding="utf-8")
     answer = dltrain(*CSV, "data.tokens=bpe", "data.vocabulary_size=null")

@@ -135,6 +135,14 @@ def test_byte_pairs_are_learnt_from_the_training_rows_alone(load, table):
     assert sorted(first.preprocessing["vocabulary"]) == sorted(["▁나나", "▁바나나", "▁바나나나", UNKNOWN])
 
 
+def test_classes_that_no_training_row_has_are_told(load, table):
+    note = load(table([*ROWS, ("once", "w")]), validation_fraction=0.0, test_fraction=0.0).notes[0]
+    assert "in no training row" not in note
+    numbers = [(f"text {number}", f"{number}.5") for number in range(20)]
+    assert load(table(numbers)).notes[0].startswith("4 of 20 classes are in no training row, such as '")
+    assert load(table(numbers)).notes[0].endswith("', so no model can learn them: is label the column of the classes?")
+
+
 def test_decomposed_texts_are_composed_and_counted(load, table):
     path = table([("말이", "x"), (unicodedata.normalize("NFD", "말이"), "y"), ("a", "y")])
     data = load(path, validation_fraction=0, test_fraction=0)

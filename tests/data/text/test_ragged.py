@@ -84,6 +84,18 @@ def test_batches_hold_little_padding_and_come_in_no_order_of_length():
     assert torch.corrcoef(torch.stack((widths, torch.arange(len(widths)).float())))[0, 1].abs() < 0.1
 
 
+@pytest.mark.parametrize("seed", [0, None])
+def test_pairs_hold_little_padding_on_both_sides(seed):
+    source, target = torch.randint(1, 40, (2, 6400), generator=torch.Generator().manual_seed(0)).tolist()
+    inputs = {"source": Ragged.of([[1] * n for n in source]), "target": Ragged.of([[1] * n for n in target])}
+    pairs = RaggedSamples(inputs, Ragged.of([[1] * n for n in target]))
+    batches = [batch.inputs for batch in pairs.split(batch_size=64, seed=seed, device="cpu").batches(0)]
+    for name in inputs:
+        padding = sum((batch[name] == 0).sum().item() for batch in batches) / sum(b[name].numel() for b in batches)
+        assert padding < 0.15  # by the sum of both lengths it is a third
+    assert sorted(int(row.sum()) for batch in batches for row in batch["source"]) == sorted(source)
+
+
 def test_an_evaluation_goes_by_length():
     split = many().split(batch_size=100, seed=None, device="cpu")
     widths = [batch.inputs.shape[1] for batch in split.batches(0)]
