@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dltrain.data.tables.spelling import spelled
 from dltrain.errors import DataError, did_you_mean
 
 Floats = NDArray[np.float64]
@@ -31,6 +32,7 @@ class Column:
         codes: (N,) int32 places in ``words``; -1 where a cell is empty.
         words: each text that occurs, once.
         as_text: the reader was told to keep the cells as they are written.
+        was_apart: the file spells letters of its name or of its words in parts (NFD); here they are composed.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Column:
     codes: NDArray[np.int32] | None = None
     words: list[str] = field(default_factory=list)
     as_text: bool = False
+    was_apart: bool = False
 
     def numbers(self, rows: Rows) -> Floats:
         """Returns the cells of some rows of a column that is stored as numbers."""
@@ -183,16 +186,6 @@ def empty_cells(column: Column) -> NDArray[np.bool_] | None:
     if column.codes is not None:
         return column.codes < 0
     return np.isnan(np.concatenate(column.parts)) if column.stored == "number" else None
-
-
-def spelled(text: str, decimal: str | None) -> float | None:
-    """Returns the number that a text is, or None."""
-    if "_" in text:  # which Python takes inside a number
-        return None
-    try:
-        return float(text.replace(",", ".") if decimal == "," else text)
-    except ValueError:
-        return None
 
 
 def untouched_zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:

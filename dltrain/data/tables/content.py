@@ -48,6 +48,8 @@ def open_table(path: Path, where: str) -> tuple[BinaryIO, bool]:
             raise DataError(f"{where}: this is no ordinary file")
         file: BinaryIO = path.open("rb")
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise DataError(f"{where}: this is a link to {path.readlink()}, which is not there") from error
         raise DataError(f"{where}: there is no such file in {path.parent.resolve()}.{_near(path)}") from error
     except OSError as error:
         raise DataError(f"{where}: cannot be read: {error.strerror}") from error

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dltrain.data.tables.columns import PART_ROWS, Column, free_released
+from dltrain.data.tables.columns import PART_ROWS, Column, free_released, listed
 from dltrain.data.tables.content import Utf8Stream
 from dltrain.data.tables.sniffing import Dialect
+from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
 
 _BLOCK_BYTES = 2**19
+_LETTING_GO_SECONDS = 5.0
+_POINTS_GROUP = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?$"
 _EXACT = float(2**53)  # from here on float64 skips whole numbers
 
 
@@ -73,7 +78,7 @@ class Reading:
     def _builders(self, first_row: list[str]) -> list[_Builder]:
         names: list[str] = []
         for i, cell in enumerate(first_row):
-            name = cell.strip() if self.dialect.header else ""
+            name = composed(cell.strip()) if self.dialect.header else ""
             name = name or f"column_{i + 1}"
             if name in names:
                 new = next(f"{name}_{k}" for k in range(2, len(first_row) + 2) if f"{name}_{k}" not in names)
@@ -103,15 +108,15 @@ class Reading:
             null_values=["", *self.empty_words],
             check_utf8=False,  # the stream has done it
         )
+        reader: Any = None
         with Utf8Stream(self.path, self.where, self.encoding) as stream:
+            held = [sys.getrefcount(shared) for shared in (stream, refuse)]
             try:
-                with arrow_csv.open_csv(
-                    stream, read_options=options, parse_options=parse, convert_options=convert
-                ) as reader:
-                    last = None
-                    for block in reader:
-                        last = block if block.num_rows else last
-                        yield block
+                reader = arrow_csv.open_csv(stream, read_options=options, parse_options=parse, convert_options=convert)
+                last = None
+                for block in reader:
+                    last = block if block.num_rows else last
+                    yield block
                 if last is not None and stream.num_quotes % 2 == 1:
                     self._check_last_row([str(column[-1].as_py()) for column in last.columns])
             except pa.ArrowException as error:
@@ -121,6 +126,13 @@ class Reading:
                 if "straddl" in reason:
                     reason = f'a row is longer than {_BLOCK_BYTES:,} bytes; is a quotation mark (") left open?'
                 raise DataError(f"{self.where}: this is no table that can be read: {reason}") from error
+            finally:
+                reader = None
+                # Arrow reads ahead in threads of its own. One that lets go of a Python object while the interpreter
+                # is shutting down, as it is soon after an error, aborts the process.
+                limit = time.monotonic() + _LETTING_GO_SECONDS
+                while [sys.getrefcount(shared) for shared in (stream, refuse)] > held and time.monotonic() < limit:
+                    time.sleep(0.001)
 
     def _check_last_row(self, cells: list[str]) -> None:
         """
@@ -132,15 +144,15 @@ class Reading:
             raise DataError(f'{self.where}: row {line}: a quotation mark (") is left open, up to the end of the file')
 
     def _ragged(self, row: Any) -> DataError:
-        place = ""
+        place, hint = "", 'Put cells that hold the delimiter into quotation marks ("), or give data.delimiter'
         for line, cells in _rows(self.path, self.where, self.encoding, self.dialect):
             if len(cells) != row.expected_columns:
                 place = f" {line}"
+                if any("\n" in cell for cell in cells):
+                    hint = 'One of them runs over lines: is a quotation mark (") left open?'
                 break
-        return DataError(
-            f"{self.where}: row{place}: {row.actual_columns} cells, where the first row has {row.expected_columns}. "
-            'Put cells that hold the delimiter into quotation marks ("), or give data.delimiter'
-        )
+        count = f"{row.actual_columns} cell{'' if row.actual_columns == 1 else 's'}"
+        return DataError(f"{self.where}: row{place}: {count}, where the first row has {row.expected_columns}. {hint}")
 
 
 class _Builder:
@@ -219,7 +231,12 @@ class _Builder:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        texts = pc.replace_substring(values, ",", ".") if self.decimal == "," else values
+        texts = values
+        if self.decimal == ",":
+            points = pc.filter(values, pc.match_substring(values, "."))
+            if len(points) and pc.all(pc.match_substring_regex(points, _POINTS_GROUP)).as_py():
+                return None  # "1.234" is a thousand
+            texts = pc.replace_substring(values, ",", ".")
         try:
             numbers = pc.fill_null(pc.cast(texts, pa.float64()), float("nan"))
         except pa.ArrowInvalid:
@@ -251,7 +268,20 @@ def text_column(name: str, encoded: Any, as_text: bool) -> Column:
     """Returns the column of an Arrow dictionary array of texts."""
     codes: NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     words: list[str] = encoded.dictionary.to_pylist()
-    return Column(name, "text", codes=codes, words=words, as_text=as_text)
+    one = [composed(word) for word in words]
+    if one == words:
+        return Column(name, "text", codes=codes, words=words, as_text=as_text)
+    places = {word: place for place, word in enumerate(dict.fromkeys(one))}
+    codes = np.array([*(places[word] for word in one), -1], np.int32)[codes]
+    return Column(name, "text", codes=codes, words=list(places), as_text=as_text, was_apart=True)
+
+
+def told_apart(path: Path, columns: Iterable[Column]) -> list[str]:
+    """Returns the note that words were composed, if they were."""
+    names = [column.name for column in columns if column.was_apart]
+    if not names:
+        return []
+    return [f"{path} spells letters in parts (NFD) in {listed(names)}: they are composed (NFC), to be equal to others"]
 
 
 def _cleaned(texts: Any, empty_words: tuple[str, ...]) -> Any:

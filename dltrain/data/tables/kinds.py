@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from dltrain.data.tables.columns import (
     Table,
     listed,
     number_text,
-    spelled,
     to_numbers,
     to_texts,
 )
+from dltrain.data.tables.spelling import example, spelled, units
 
 TRUE_WORDS = frozenset({"t", "true", "y", "yes"})
 FALSE_WORDS = frozenset({"f", "false", "n", "no"})
@@ -25,8 +25,13 @@ FALSE_WORDS = frozenset({"f", "false", "n", "no"})
 LEARNED = ("number", "category", "boolean")
 CHOICES = (*LEARNED, "date", "id", "skip")
 
+_STORED = "stored as such"  # detail of a date that is no text and no number
+
 _MIN_ROWS = 20  # of fewer rows nothing is told from their being all different
-_ID_NAME = re.compile(r"(^|[\W_])(id|uuid|guid|index|idx|key|번호|아이디)$|(?<=[a-z])I[dD]$", re.IGNORECASE)
+_ID_NAME = re.compile(
+    r"(^|[\W_])(id|uuid|guid|index|idx|key|번호|아이디)$|(?<=[a-z])I[dD]$|^__index_level_\d+__$|^Unnamed: \d+$",
+    re.IGNORECASE,
+)
 _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\.?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{4}년 ?\d{1,2}월( ?\d{1,2}일)?"
     r"|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{4})"
@@ -41,7 +46,7 @@ class Kind:
 
     Attributes:
         kind: one of ``LEARNED``, or why it is left out: "date", "id", "skip", "constant", "empty", "text", "other".
-        detail: what a note adds, such as the constant's value.
+        detail: what a note adds, such as the constant's value, or how a number is spelled.
     """
 
     name: str
@@ -57,7 +62,7 @@ def infer(column: Column, train: Indices, table: Table, max_categories: int, is_
     """
     name = column.name
     if column.stored == "date":
-        return Kind(name, "date")
+        return Kind(name, "date", _STORED)
     if column.stored == "other":
         return Kind(name, "other")
     if column.stored == "empty":
@@ -111,7 +116,8 @@ def _of_texts(column: Column, train: Indices, table: Table, max_categories: int,
     if not column.as_text:
         numbers = _mostly_numbers(column, present, counts[used], train, table)
         if numbers is not None:
-            return _of_numbers(name, numbers, is_first)
+            kind = _of_numbers(name, numbers, is_first)
+            return replace(kind, detail=example(present, table.decimal)) if kind.kind == "number" else kind
     if len(present) == num_cells and num_cells >= _MIN_ROWS:
         short = max(len(word) for word in present) <= 40 and not any(" " in word for word in present)
         return Kind(name, "id" if short else "text", "" if short else f"{len(present):,} different texts")
@@ -128,8 +134,8 @@ def _mostly_numbers(column: Column, present: list[str], counts: Indices, train: 
     """
     is_number = np.array([spelled(word, table.decimal) is not None for word in present])
     coded = sum(re.fullmatch(r"0\d+|\d{16,}", word) is not None for word in present)
-    if coded or not is_number.any():
-        return None  # zip codes and the like
+    if coded or not is_number.any() or len(units(present, table.decimal)) > 1:
+        return None  # zip codes and the like, or amounts in several currencies
     share = counts[is_number].sum() / counts.sum()
     if not is_number.all() and (share < 0.9 or is_number.sum() <= 20):
         return None
@@ -145,13 +151,17 @@ def described(kinds: list[Kind]) -> list[str]:
         if names:
             learned.append(f"{len(names)} {word if len(names) > 1 else kind} ({listed(names)})")
     notes = [f"columns: {'; '.join(learned)}"] if learned else []
+    spreadsheet = [_with_detail(k) for k in kinds if k.kind == "number" and k.detail]
+    if spreadsheet:
+        notes.append(f"read as numbers ({listed(spreadsheet)})")
     left_out = [_with_reason(k) for k in kinds if k.kind not in (*LEARNED, "constant", "skip")]
     if left_out:
-        first = next(k for k in kinds if k.kind not in (*LEARNED, "constant", "skip"))
-        notes.append(f"left out: {listed(left_out)}. 'data.columns={{{first.name}: category}}' would take one in")
+        hints = [k.name for k in kinds if k.kind in ("id", "text") or (k.kind == "date" and k.detail != _STORED)]
+        hint = f". 'data.columns={{{hints[0]}: category}}' would take one in" if hints else ""
+        notes.append(f"left out: {listed(left_out, 24)}{hint}")
     constants = [f"{k.name} (always {k.detail})" for k in kinds if k.kind == "constant"]
     if constants:
-        notes.append(f"left out, for they never change in the training rows: {listed(constants)}")
+        notes.append(f"left out, for they never change in the training rows: {listed(constants, 24)}")
     skipped = [k.name for k in kinds if k.kind == "skip"]
     if skipped:
         notes.append(f"left out by data.columns: {listed(skipped)}")

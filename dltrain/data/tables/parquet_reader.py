@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.tables.columns import Column, Table
-from dltrain.data.tables.csv_reader import text_column
+from dltrain.data.tables.csv_reader import text_column, told_apart
+from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
 
 
@@ -28,24 +29,26 @@ def read_parquet(path: Path, where: str, texts: set[str]) -> Table:
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
             num_rows: int = file.metadata.num_rows
-            twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+            names = [composed(name) for name in schema.names]
+            twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise DataError(f"{where}: two columns are called '{twice[0]}'")
             if not num_rows:
                 raise DataError(f"{where}: there are columns and no row")
             columns = {}
-            for i, name in enumerate(schema.names):
+            for i, (stored, name) in enumerate(zip(schema.names, names, strict=True)):
                 if pa.types.is_nested(schema.field(i).type):
                     columns[name] = Column(name, "other")
                     continue
-                cells = file.read(columns=[name]).column(0)
+                cells = file.read(columns=[stored]).column(0)
                 if len(cells) != num_rows:
                     raise DataError(f"{where}: column '{name}' has {len(cells)} cells in {num_rows} rows")
                 columns[name] = _column(name, cells, name in texts)
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise DataError(f"{where}: the Parquet file is damaged or of an unknown kind: {reason}") from error
-    return Table(where, columns, num_rows, row_number=lambda row: row + 1)
+    notes = told_apart(path, columns.values())
+    return Table(where, columns, num_rows, row_number=lambda row: row + 1, notes=notes)
 
 
 def _column(name: str, cells: Any, as_text: bool) -> Column:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dltrain.data.tables.columns import Table
 from dltrain.data.tables.content import BadByteError, Utf8Stream, find_encoding, open_table
-from dltrain.data.tables.csv_reader import Reading, line_number
+from dltrain.data.tables.csv_reader import Reading, line_number, told_apart
 from dltrain.data.tables.sniffing import SAMPLE_BYTES, Format, sniff
 from dltrain.errors import DataError
 
@@ -75,7 +75,7 @@ def _read_csv(
     if reading.late:  # a word in a column that began with numbers: they are needed as they are written
         reading = Reading(path, where, encoding, dialect, form.empty_words, texts | reading.late)
         columns = reading.columns()
-    notes = list(reading.notes)
+    notes = [*reading.notes, *told_apart(path, columns)]
     if encoding.startswith("utf-16"):
         notes.insert(0, f"{path} is read as UTF-16")
     if not dialect.header and like is None and form.header == "auto":

@@ -9,6 +9,7 @@ from dltrain.data.splitting import SplitSettings
 from dltrain.data.tables.content import ENCODINGS
 from dltrain.data.tables.kinds import CHOICES
 from dltrain.data.tables.sniffing import DELIMITER_NAMES, Format
+from dltrain.data.tables.spelling import composed
 from dltrain.errors import did_you_mean
 
 
@@ -79,6 +80,8 @@ class TableSettings(SplitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for field in ("target", "columns", "inputs"):  # names of columns, as the readers give them
+            object.__setattr__(self, field, composed(getattr(self, field)))
         for name, kind in self.columns.items():
             if kind not in CHOICES:
                 raise ValueError(f"columns.{name} = '{kind}': must be one of {', '.join(CHOICES)}")

@@ -7,6 +7,7 @@ import io
 import re
 from dataclasses import dataclass
 
+from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
 
 SAMPLE_BYTES = 2**18
@@ -17,9 +18,12 @@ _DELIMITERS = ("\t", ";", "|", ",")
 DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-_POINT = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
-_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
-_THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})+\s*")
+# Of numbers without their sign and unit. Of "1,234" and "1.234" alone nobody can tell whether they are thousands.
+_AROUND = re.compile(r"^[^\d.,]{0,5}|[^\d.,]{0,5}$")
+_POINT = re.compile(r"\d*\.\d+([eE][+-]?\d+)?|[1-9]\d{0,2}(,\d{3})+\.\d+")
+_COMMA = re.compile(r"\d*,\d+([eE][+-]?\d+)?|[1-9]\d{0,2}(\.\d{3})+,\d+")
+_EITHER = {mark: re.compile(rf"[1-9]\d{{0,2}}([{mark}]\d{{3}})+") for mark in ".,"}
+_MILLIONS = {mark: re.compile(rf"[1-9]\d{{0,2}}([{mark}]\d{{3}}){{2,}}") for mark in ".,"}
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,14 @@ def _delimiter(sample: str, complete: bool, where: str) -> str:
     shown = first if len(first) <= 60 else first[:57] + "..."
     raise DataError(
         f"{where}: only one column was found, where the target and at least one more are needed. The file begins "
-        f"with {shown!r}; if its cells are apart by something else than comma, semicolon, tab or |, give data.delimiter"
+        f"with {shown!r}; if its cells are apart by something else than comma, semicolon, tab or |, give "
+        "data.delimiter; if a title stands above the table, remove it"
     )
 
 
 def _has_header(rows: list[list[str]], names: set[str], form: Format) -> bool:
     """Tells whether the first row holds names: no number, and nothing that stands below it in its column."""
-    first = [cell.strip() for cell in rows[0]]
+    first = [composed(cell.strip()) for cell in rows[0]]
     if names & set(first):
         return True
     if any(_NUMBER.fullmatch(cell) or cell in form.empty_words for cell in first if cell):
@@ -127,12 +132,20 @@ def _has_header(rows: list[list[str]], names: set[str], form: Format) -> bool:
 
 
 def _decimal(rows: list[list[str]], delimiter: str) -> str | None:
-    """Returns the mark that more numbers of the sample have."""
-    cells = [cell for row in rows for cell in row]
-    points = sum(bool(_POINT.fullmatch(cell)) for cell in cells)
-    commas = sum(bool(_COMMA.fullmatch(cell)) for cell in cells)
-    if delimiter == "," and commas == sum(bool(_THOUSANDS.fullmatch(cell)) for cell in cells):
-        commas = 0  # "1,234" in a file of commas is a thousand, which is told as text where a number stood
-    if not points and not commas:
-        return None
-    return "," if commas > points else "."
+    """Returns the decimal mark that more numbers of the sample have."""
+    cells = [_AROUND.sub("", cell) for row in rows for cell in row]
+    sure, unsure = dict.fromkeys(".,", 0), dict.fromkeys(".,", 0)
+    for cell in cells:
+        for mark, pattern in ((".", _POINT), (",", _COMMA)):
+            if _MILLIONS[mark].fullmatch(cell):
+                sure["," if mark == "." else "."] += 1
+            elif _EITHER[mark].fullmatch(cell):
+                unsure[mark] += 1
+            elif pattern.fullmatch(cell):
+                sure[mark] += 1
+    if any(sure.values()):
+        return "," if sure[","] > sure["."] else "."
+    if unsure["."]:
+        return "."
+    # Semicolons stand between cells where the comma is the decimal mark.
+    return "," if unsure[","] and delimiter == ";" else None

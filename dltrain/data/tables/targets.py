@@ -17,10 +17,10 @@ from dltrain.data.tables.columns import (
     empty_cells,
     listed,
     number_text,
-    spelled,
     to_numbers,
     to_texts,
 )
+from dltrain.data.tables.spelling import example, spelled, units
 from dltrain.errors import ConfigError, DataError
 
 # Whole numbers count as classes up to so many different ones, each in so many rows on average.
@@ -168,6 +168,8 @@ def _numbers_of(column: Column, rows: Indices, table: Table) -> Floats | None:
     codes, texts = to_texts(column, rows, table)
     used, counts = np.unique(codes, return_counts=True)
     is_number = np.array([spelled(texts[code], table.decimal) is not None for code in used])
+    if len(units([texts[code] for code in used], table.decimal)) > 1:
+        return None  # amounts in several currencies
     share = counts[is_number].sum() / counts.sum()
     if share == 1 or (share >= 0.9 and is_number.sum() > _MAX_NUMBER_CLASSES):
         return to_numbers(column, rows, table)
@@ -202,6 +204,9 @@ def fit_target(table: Table, name: str, train: Indices, task: str, scaling: str)
                 "there is nothing to learn"
             )
         note = f"target {name}: a number from {values.min():g} to {values.max():g}"
+        words = [] if column.codes is None else [column.words[code] for code in np.unique(column.codes[train])]
+        shown = example(words, table.decimal)
+        note += f"; {shown}" if shown else ""
         if scaling == "none":
             return Target(name, "regression"), note
         with np.errstate(over="ignore", invalid="ignore"):

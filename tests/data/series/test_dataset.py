@@ -343,3 +343,19 @@ def test_a_network_foretells_airline_passengers_better_than_the_last_value(dltra
     naive = float(re.search(r"would give a validation mae of ([\d.]+)", answer.err)[1])
     reached = float(re.search(r"mae +│ +[\d.]+ │ +([\d.]+) │", answer.out)[1])
     assert reached < 0.7 * naive
+
+
+def test_written_numbers_empty_words_and_korean_dates_are_read(settings_of, tmp_path):
+    days = [f"{datetime(2026, 1, 1) + timedelta(days=day):%Y년 %m월 %d일}" for day in range(100)]
+    sales = [f'"{1000 + day:,}"' if day != 5 else "NA" for day in range(100)]
+    path = write(tmp_path, {"일자": days, "sales": sales})
+    data = load(settings_of, path, window=4, empty="previous", scaling="none")
+    assert data.notes[:2] == ("sees sales; predicts sales; time 일자", "read as numbers (sales: '1,000' is 1000)")
+    assert data.train.series[3:7, 0].tolist() == [1003, 1004, 1004, 1006]
+
+
+def test_a_series_that_never_changes_is_refused(settings_of, tmp_path):
+    path = write(tmp_path, {"time": hours(100), "a": [5] * 100})
+    for differences in (False, True):
+        with pytest.raises(DataError, match=r"what is predicted \(a\) never changes in the training part"):
+            load(settings_of, path, window=4, differences=differences)

@@ -92,7 +92,13 @@ CASES: dict[str, tuple[bytes | str, list[str], str]] = {
         [],
         "data.path=t.csv: only one column was found, where the target and at least one more are needed. The file "
         "begins with 'x:y'; if its cells are apart by something else than comma, semicolon, tab or |, give "
-        "data.delimiter",
+        "data.delimiter; if a title stands above the table, remove it",
+    ),
+    "quotation mark left open before the end": (
+        with_row(7, '"1,2,a'),
+        [],
+        "data.path=t.csv: row 7: 1 cell, where the first row has 3. One of them runs over lines: is a quotation mark "
+        '(") left open?',
     ),
     "CP949 read as UTF-8": (
         KOREAN.encode("cp949"),
@@ -261,5 +267,5 @@ def test_a_constant_column_and_an_empty_one_are_left_out_with_a_line(dltrain, wo
     (work / "t.csv").write_text("x,c,e,y\n" + rows)
     answer = dltrain("data=csv", "data.path=t.csv", "data.target=y", *QUICK)
     assert answer.code == 0
-    assert "left out: e (empty). 'data.columns={e: category}' would take one in\n" in answer.err
+    assert "left out: e (empty)\n" in answer.err
     assert "left out, for they never change in the training rows: c (always 5)\n" in answer.err

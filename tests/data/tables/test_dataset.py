@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import unicodedata
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,12 @@ from hypothesis import strategies as st
 
 from dltrain import registry
 from dltrain.data import Data
+from dltrain.data.tables import csv_reader
 from dltrain.data.tables.columns import Table
 from dltrain.data.tables.preprocessing import TablePreprocessing
 from dltrain.data.tables.reader import read_table
 from dltrain.data.tables.sniffing import Format
+from dltrain.data.tables.spelling import spelled
 from dltrain.errors import ConfigError, DataError
 
 AUTO = Format("auto", "auto", "auto", "auto", ("NA", "nan"))
@@ -391,3 +396,99 @@ CELL = st.one_of(
 def test_any_table_is_data_or_an_error_of_the_data(load, write, rows, delimiter, policy):
     text = "\n".join(delimiter.join(row) for row in rows)
     survives(load, write(text.encode()), target=-1, empty=policy, validation_fraction=0, test_fraction=0)
+
+
+# --- spelling ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "decimal", "number"),
+    [
+        ("1,234", None, 1234),
+        ("1,234,567.5", ".", 1234567.5),
+        ("1.234.567,5", ",", 1234567.5),
+        ("1.234", ",", 1234),
+        ("1 234,5", ",", 1234.5),
+        ("12.5%", ".", 12.5),
+        ("₩12,000", None, 12000),
+        ("12,000원", None, 12000),
+        ("-$1,000.25", ".", -1000.25),
+        ("\N{MINUS SIGN}3,5 €", ",", -3.5),
+        ("2.5", ",", 2.5),
+        ("1,23", ".", None),
+        ("1,2345", ".", None),
+        ("1,234 567", ".", None),
+        ("0,123", ".", None),
+        ("1_000", ".", None),
+        ("--5", ".", None),
+        ("$", ".", None),
+        ("5 apples", ".", None),
+    ],
+)
+def test_numbers_are_read_as_spreadsheets_write_them(cell, decimal, number):
+    assert spelled(cell, decimal) == number
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "spell", "told"),
+    [
+        (",", lambda value: f'"{value:,}"', "'1,000' is 1000"),
+        ("\t", lambda value: f"{value:,}", "'1,000' is 1000"),
+        (";", lambda value: f"{value:,}".replace(",", ".") + ",5", "'1.000,5' is 1000.5"),
+        (",", lambda value: f'"${value:,}"', "'$700' is 700"),
+        (",", lambda value: f"{value}%", "'700%' is 700"),
+    ],
+)
+def test_a_column_of_written_numbers_is_learned_as_numbers_and_that_is_said(load, write, delimiter, spell, told):
+    values = [700 + 100 * row for row in range(60)]
+    lines = [delimiter.join((spell(value), "ab"[row % 2], str(row))) for row, value in enumerate(values)]
+    path = write(delimiter.join(("price", "city", "y")) + "\n" + "\n".join(lines) + "\n")
+    data = load(path, target="y", scaling="none", validation_fraction=0, test_fraction=0)
+    assert f"read as numbers (price: {told})" in data.notes
+    assert data.train.inputs[:, 0].int().tolist() == values
+
+
+def test_amounts_in_several_currencies_are_no_numbers(load, write):
+    rows = "".join(f"{'$€'[row % 2]}{row},{'ab'[row % 2]},{row}\n" for row in range(60))
+    data = load(write("price,city,y\n" + rows), target="y")
+    assert any(note.startswith("left out: price (id)") for note in data.notes)
+
+
+def test_words_and_names_that_are_spelled_in_parts_are_composed(load, write):
+    apart = unicodedata.normalize("NFD", PLAIN)
+    mixed = PLAIN + apart.partition("\n")[2]
+    data = load(write(mixed), target="city", columns={unicodedata.normalize("NFD", "크기"): "number"})
+    assert data.task.class_names == ("대구", "부산", "서울")
+    assert f"{write(mixed)} spells letters in parts (NFD) in city: they are composed (NFC), to be equal to others" in (
+        data.notes
+    )
+    assert load(write(apart), target="크기", task="regression").task.kind == "regression"
+
+
+def test_nothing_of_arrow_outlives_an_error(write, monkeypatch):
+    """A thread that let go of the stream while the interpreter shuts down would abort the process."""
+    streams = []
+
+    class Watched(csv_reader.Utf8Stream):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            streams.append(weakref.ref(self))
+
+    monkeypatch.setattr(csv_reader, "Utf8Stream", Watched)
+    path = write(PLAIN + "1,2\n")
+    for _ in range(50):
+        with contextlib.suppress(DataError):
+            read(path)
+        assert [stream() for stream in streams[::2]] == [None] * len(streams[::2])
+
+
+def test_the_index_that_pandas_leaves_in_a_table_is_no_number(load, write):
+    rows = "".join(f"{row * 7 % 5},{row},{'ab'[row % 2]}\n" for row in range(60))
+    data = load(write("a,__index_level_0__,y\n" + rows), target="y")
+    assert any(note.startswith("left out: __index_level_0__ (id)") for note in data.notes)
+
+
+def test_a_link_to_nothing_is_told_as_such(load, tmp_path):
+    (tmp_path / "link.csv").symlink_to("gone.csv")
+    with pytest.raises(DataError, match=r"this is a link to gone\.csv, which is not there$"):
+        load(tmp_path / "link.csv", target="y")
