@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -47,11 +48,15 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Comp
         ConfigError: with every mistake of the overrides, or of the YAML files.
     """
     folders = list(config_dirs or [])
+    groups, overrides = apart(overrides)
     quoted = [quote(override) for override in overrides]
     check_syntax(quoted)
     with _hydra(folders):
         try:
-            return _plain(_compose(quoted))
+            composed = _plain(_compose(quoted))
+            for key, value in groups:
+                _put(composed.container, key.split("."), value)
+            return composed
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
             problems = _diagnose(quoted, folders)
             raise ConfigError(*(problems or [_explained(error)])) from error
@@ -184,6 +189,37 @@ def parse(overrides: list[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(overrides)
 
 
+def apart(overrides: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
+    """Takes out the lists and groups that YAML can read and Hydra's grammar cannot: ``data.columns={방수: skip}``.
+
+    Returns:
+        Their keys and values, and the other overrides.
+    """
+    groups, others = [], []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if value[:1] in ("{", "[") and re.fullmatch(r"\+{0,2}[\w.]+", key):
+            try:
+                OverridesParser.create().parse_override(override)
+            except HydraException:
+                with contextlib.suppress(YAMLError):
+                    groups.append((key.lstrip("+"), yaml.safe_load(value)))
+                    continue
+        others.append(override)
+    return groups, others
+
+
+def _put(container: dict[str, Any], path: list[str], value: Any) -> None:
+    """Sets a nested value; of a group, it adds to the names that are there."""
+    for name in path[:-1]:
+        inner = container.setdefault(name, {})
+        if not isinstance(inner, dict):
+            inner = container[name] = {}
+        container = inner
+    there = container.get(path[-1])
+    container[path[-1]] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+
+
 def check_syntax(overrides: list[str]) -> None:
     problems = []
     for override in overrides:
@@ -191,9 +227,8 @@ def check_syntax(overrides: list[str]) -> None:
             OverridesParser.create().parse_override(override)
         except HydraException as error:
             if "=" in override:
-                problems.append(
-                    f"'{override}' cannot be read: {_first_line(error)}. Is a bracket or a quote left open?"
-                )
+                typed = override.removeprefix("++")  # which quote() adds
+                problems.append(f"'{typed}' cannot be read: {_first_line(error)}. Is a bracket or a quote left open?")
             else:
                 problems.append(f"'{override}' is neither a verb nor key=value ('dltrain --help' lists both)")
     if problems:

@@ -204,3 +204,25 @@ def test_hydras_command_line_leaves_the_arguments_alone(tmp_path, monkeypatch):
 def test_a_group_of_names_may_bring_names_of_its_own():
     container = compose.compose(["data=csv", "data.columns={zip: category, note: skip}"]).container
     assert container["data"]["columns"] == {"zip": "category", "note": "skip"}
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("data.columns={방 수: category, 동네: skip}", "columns", {"방 수": "category", "동네": "skip"}),
+        ("data.target=[가격, 주차]", "target", ["가격", "주차"]),
+        ("data.inputs={wide: [방 수], deep: [동네]}", "inputs", {"wide": ["방 수"], "deep": ["동네"]}),
+    ],
+)
+def test_names_in_brackets_may_be_korean_and_have_spaces(override, key, value):
+    assert compose.compose(["data=csv", override]).container["data"][key] == value
+
+
+def test_names_that_a_preset_has_stay_beside_those_that_are_added():
+    container = compose.compose(["data=insurance_fraud", "data.columns={나이: number}"]).container
+    assert container["data"]["columns"] == {"CUST_ID": "id", "나이": "number"}
+
+
+def test_a_bracket_that_is_left_open_is_shown_as_it_was_typed():
+    with pytest.raises(ConfigError, match=r"^'data\.inputs=\{wide: \[방' cannot be read: "):
+        compose.compose(["data=csv", "data.inputs={wide: [방"])

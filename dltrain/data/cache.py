@@ -8,6 +8,7 @@ any time. Where the folder cannot be written, nothing but the time is lost.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -39,10 +40,12 @@ def content_key(paths: Iterable[Path]) -> str:
     """Returns the SHA-256 of the contents of files, in their order.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: one cannot be read, or has no end.
     """
     digest = hashlib.sha256()
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "no ordinary file", str(path))
         digest.update(_sha256(path).encode())
     return digest.hexdigest()
 

@@ -89,7 +89,7 @@ def list_images(
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
     """Sorts class names; numbers by their value, so that 10 comes after 9."""
-    if all(name.isascii() and name.isdigit() for name in names):
+    if all(name.isascii() and name.isdigit() and len(name) < 20 for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
@@ -196,7 +196,7 @@ def _images(folder: Path, below: str, others: list[str]) -> list[Found]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     deeper.append(f"{below}/{name}")
-                elif _ending(name) in ENDINGS:
+                elif _ending(name) in ENDINGS and (entry.is_file() or entry.is_symlink()):
                     found.append((f"{below}/{name}", *_size_and_time(entry)))
                 else:
                     others.append(f"{below}/{name}")

@@ -29,6 +29,7 @@ from dltrain.data.streams.parquet_blocks import (
 from dltrain.data.streams.shard_files import PARTS, StreamSettings, counted, deal_blocks, find_shards, stream_data
 from dltrain.data.streams.streaming import StreamSource
 from dltrain.data.tables.columns import listed, near
+from dltrain.data.tables.targets import class_order
 from dltrain.errors import ConfigError, DataError
 
 # A target of whole numbers with at most so many different ones is a class where data.task=auto.
@@ -246,6 +247,8 @@ def _reader(
         if columns
     ]
     what = f"{len(target.classes)} classes" if target.classes else "a number"
+    if len(target.classes) == 2:
+        what += f" ({target.classes[1]} is the positive one)"
     return reader, [f"sees {' and '.join(named)}; predicts {settings.target}, {what}", *notes]
 
 
@@ -274,10 +277,7 @@ def _target(settings: ParquetSettings, shard: Shard, statistics: Statistics) -> 
         raise DataError(
             f"{where} is '{next(iter(words.counts))}' in all training rows, so there is nothing to tell apart"
         )
-    order = sorted(words.counts)
-    if is_number:
-        order.sort(key=float)
-    return Target(Number(name, 0.0, 1.0, None), tuple(order))
+    return Target(Number(name, 0.0, 1.0, None), class_order(dict(words.counts)))
 
 
 def _task(settings: ParquetSettings, reader: TableReader) -> Task:

@@ -172,7 +172,7 @@ def _label(content: bytes, where: str, target_key: str | None) -> str:
             text = str(value).strip()
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: the label is no text in UTF-8") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         raise DataError(f"{where}: this is no JSON: {error}") from error
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{where}: there is no '{target_key}' in it (data.target_key)") from error

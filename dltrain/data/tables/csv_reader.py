@@ -242,7 +242,8 @@ class _Builder:
         except pa.ArrowInvalid:
             return None
         array = numbers.to_numpy()
-        if self.kind == "empty" and pc.any(pc.match_substring_regex(values, r"^0\d+$")).as_py():
+        zeros = pc.filter(values, pc.starts_with(values, "0"))
+        if pc.any(pc.match_substring_regex(zeros, r"^0\d+$")).as_py():
             return None  # zip codes and the like, of which the leading zero is a part
         if np.nanmax(np.abs(array), initial=0.0) >= _EXACT:
             large = values.filter(pa.array(np.abs(array) >= _EXACT))

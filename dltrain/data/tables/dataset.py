@@ -142,7 +142,8 @@ def _deal(settings: TableSettings, table: Table, targets: list[str]) -> dict[str
     }
     for name, path in (("validation", settings.validation_path), ("test", settings.test_path)):
         if path is not None:
-            texts = {column for column, kind in settings.columns.items() if kind == "category"}
+            # What is text here is text there: as numbers, 1 and 1.0 would be other words than in training.
+            texts = {column.name for column in table.columns.values() if column.stored == "text"}
             other = read_table(
                 Path(path).expanduser(), f"data.{name}_path={path}", settings.format, texts=texts, like=table
             )

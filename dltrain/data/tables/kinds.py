@@ -28,6 +28,7 @@ CHOICES = (*LEARNED, "date", "id", "skip")
 _STORED = "stored as such"  # detail of a date that is no text and no number
 
 _MIN_ROWS = 20  # of fewer rows nothing is told from their being all different
+_TIME_NAME = re.compile(r"year|month|week|day|hour|age|연도|년도|나이|개월|시간", re.IGNORECASE)
 _ID_NAME = re.compile(
     r"(^|[\W_])(id|uuid|guid|index|idx|key|번호|아이디)$|(?<=[a-z])I[dD]$|^__index_level_\d+__$|^Unnamed: \d+$",
     re.IGNORECASE,
@@ -78,7 +79,8 @@ def _of_numbers(name: str, values: Floats, is_first: bool) -> Kind:
         return Kind(name, "empty")
     if low == high:
         return Kind(name, "constant", number_text(float(low)))
-    may_be_id = len(values) >= _MIN_ROWS and (is_first or _ID_NAME.search(name) is not None)
+    counts_time = _TIME_NAME.search(name) is not None  # years in order name the rows too, and mean something
+    may_be_id = len(values) >= _MIN_ROWS and ((is_first and not counts_time) or _ID_NAME.search(name) is not None)
     may_be_date = low >= 1900_01_01 and high <= 2100_12_31
     if (may_be_id or may_be_date) and bool((values == np.rint(values)).all()):
         if may_be_date and bool(((values % 100 >= 1) & (values % 100 <= 31)).all()):

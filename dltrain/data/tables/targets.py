@@ -227,7 +227,7 @@ def fit_target(table: Table, name: str, train: Indices, task: str, scaling: str)
             f"{table.where}: the target '{name}' has {len(present)} different values in {len(train)} training rows, "
             "which are too many to be classes. Choose another data.target, or data.task=regression for numbers"
         )
-    classes = _in_order(present)
+    classes = class_order(present)
     note = f"target {name}: {len(classes)} classes, " + listed([f"{c} ({present[c]:,})" for c in classes])
     if len(classes) == 2:
         return Target(name, "binary", classes), f"{note}; {classes[1]} is the positive one"
@@ -236,7 +236,7 @@ def fit_target(table: Table, name: str, train: Indices, task: str, scaling: str)
     return Target(name, "multiclass", classes), note
 
 
-def _in_order(present: dict[str, int]) -> tuple[str, ...]:
+def class_order(present: dict[str, int]) -> tuple[str, ...]:
     """Returns the class names: numbers by size, others by the alphabet; of two, the positive one last."""
     numbers = {text: spelled(text, None) for text in present}
     if all(number is not None for number in numbers.values()):

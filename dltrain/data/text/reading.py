@@ -220,6 +220,8 @@ def _opened(path: Path, key: str) -> Iterator[BinaryIO]:
         DataError: it cannot be read, or is damaged.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{key}: this is no ordinary file; give a text file")
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)

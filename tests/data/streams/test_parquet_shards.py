@@ -310,3 +310,20 @@ def test_damaged_bytes_are_a_message_or_do_no_harm(settings_of, tmp_path_factory
         assert re.search(r"part-000\.parquet|data\.path=", str(error))
     else:
         assert inputs.isfinite().all() and targets.isfinite().all()
+
+
+def test_of_two_classes_the_positive_one_is_that_of_a_table(settings_of, tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    words = ["good" if row % 5 else "bad" for row in range(100)]
+    (tmp_path / "data").mkdir()
+    for shard in range(5):
+        rows = slice(shard * 20, shard * 20 + 20)
+        table = pa.table({"a": list(range(20)), "y": words[rows]})
+        parquet.write_table(table, tmp_path / "data" / f"{shard}.parquet", row_group_size=5)
+    streamed = load(settings_of, tmp_path / "data", target="y")
+    whole = parquet.read_table(tmp_path / "data")
+    parquet.write_table(whole, tmp_path / "whole.parquet")
+    settings = settings_of("data", "csv", path=str(tmp_path / "whole.parquet"), target="y")
+    assert streamed.task.class_names == registry.build("data", settings).task.class_names == ("good", "bad")

@@ -492,3 +492,31 @@ def test_a_link_to_nothing_is_told_as_such(load, tmp_path):
     (tmp_path / "link.csv").symlink_to("gone.csv")
     with pytest.raises(DataError, match=r"this is a link to gone\.csv, which is not there$"):
         load(tmp_path / "link.csv", target="y")
+
+
+def test_categories_of_a_test_file_are_read_as_those_of_training(settings_of, tmp_path):
+    """Where a code of letters makes a column text in training, 1 and 1.0 are words; a test file without that letter
+    must not be read as numbers, whose words would be other ones."""
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    rows = [f"{('1.0', '2.0', 'S')[i % 3]},{i},{i / 2}" for i in range(60)]
+    train.write_text("zone,a,y\n" + "\n".join(rows))
+    test.write_text("zone,a,y\n" + "\n".join(f"{('1.0', '2.0')[i % 2]},{i},{i / 2}" for i in range(10)))
+    settings = settings_of("data", "csv", path=str(train), test_path=str(test), target="y")
+    data = registry.build("data", settings)
+    assert data.test.inputs[:, :3].sum(dim=1).tolist() == [1.0] * 10  # each has its own category
+
+
+def test_leading_zeros_make_a_code_wherever_they_stand(settings_of, tmp_path):
+    zips = [str(10_000 + i) for i in range(50_000)] + [f"{i:05d}" for i in range(10_000)]
+    for order in (1, -1):
+        path = tmp_path / f"{order}.csv"
+        path.write_text("zip,a,y\n" + "\n".join(f"{z},{i % 7},{i % 11}.5" for i, z in enumerate(zips[::order])))
+        data = registry.build("data", settings_of("data", "csv", path=str(path), target="y"))
+        assert data.task.input.shape == (1,), data.notes
+
+
+def test_a_first_column_of_years_is_no_id(settings_of, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("year,x,y\n" + "\n".join(f"{1950 + i},{i % 3},{i * 1.5}" for i in range(60)))
+    data = registry.build("data", settings_of("data", "csv", path=str(path), target="y"))
+    assert data.task.input.shape == (2,), data.notes

@@ -274,3 +274,10 @@ def test_any_bytes_give_data_or_a_refusal(settings_of, tmp_path_factory, content
     outcome(settings_of, "text_csv", path, validation_fraction=0, test_fraction=0)
     outcome(settings_of, "text", path, form="stream", block=4)
     outcome(settings_of, "pairs_csv", path, source="text", target="label", validation_fraction=0, test_fraction=0)
+
+
+@pytest.mark.parametrize("data", ["text", "text_csv"])
+def test_what_never_ends_is_refused(dltrain, data):
+    answer = dltrain("check", f"data={data}", "data.path=/dev/zero", "model=lstm")
+    assert answer.code == 3
+    assert answer.err == "error: data.path=/dev/zero: this is no ordinary file; give a text file\n"
