@@ -79,6 +79,7 @@ def _prompt(data: Data) -> tuple[str, int]:
     inputs = data.train.head(row + 1).inputs
     assert isinstance(inputs, torch.Tensor)
     text = join(codec.vocabulary.decode(inputs[row].tolist()), codec.kind).strip()
+    text = (text.splitlines() or [""])[0]  # a block of a stream may hold several lines
     return text, 4 if codec.kind == "word" else 20
 
 

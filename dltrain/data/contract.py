@@ -82,9 +82,10 @@ class Task:
             ConfigError: a sample has several, so that a model which takes one does not fit.
         """
         if isinstance(self.inputs, dict):
+            fitting = "model=seq2seq" if self.kind == "seq2seq" else "model=multi_input or model=wide_deep"
             raise ConfigError(
                 f"model: this data gives several inputs ({', '.join(self.inputs)}), and the model takes one. "
-                "Take a model for several inputs, such as model=multi_input or model=wide_deep"
+                f"Take a model for several inputs: {fitting}"
             )
         return self.inputs
 

@@ -35,3 +35,9 @@ def test_several_inputs_are_not_one():
         ConfigError, match=r"^model: this data gives several inputs \(wide, deep\), and the model takes "
     ):
         task.input  # noqa: B018
+
+
+def test_for_pairs_the_model_that_takes_them_is_named():
+    spec = InputSpec((3,), "int64", vocabulary_size=5)
+    with pytest.raises(ConfigError, match=r"the model takes one\. Take a model for several inputs: model=seq2seq$"):
+        Task("seq2seq", {"source": spec, "target": spec}, 5, per_step=True).input  # noqa: B018
