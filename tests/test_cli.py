@@ -430,6 +430,7 @@ def build(settings, *, task):
 """
 
 
+@pytest.mark.slow
 def test_a_folder_of_modules_is_given_to_the_verbs_of_runs_too(work):
     """In processes of their own, which have not imported the module yet."""
     (work / "mine" / "model").mkdir(parents=True)

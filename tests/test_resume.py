@@ -113,7 +113,7 @@ FAMILIES = {
         "trainer.max_epochs=12",
     ],
 }
-QUICK = ("mlp", "lstm", "text", "augmented_images", "table_of_two_targets")
+QUICK = ("mlp", "text", "augmented_images")
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,7 @@ def check(folder: Path, overrides: list[str], kills: int) -> int:
     return hits
 
 
+@pytest.mark.slow
 def test_a_killed_stream_resumes_with_no_sample_missing_and_none_twice(tmp_path, overrides):
     assert check(tmp_path, overrides, kills=2) >= 2
 

@@ -69,8 +69,8 @@ def from_workers(windows: Iterator[Window], reader: Reader, workers: int) -> Ite
                 if isinstance(item, (DltrainError, MemoryError)):
                     raise item
                 yield _unpacked(item)
-    except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
+    except (RuntimeError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "exited unexpectedly" not in str(error):
             raise
         raise MachineError(
             "a process that reads data was ended from outside, most likely for want of memory: take a smaller "
@@ -135,14 +135,15 @@ def _context(reader: Reader) -> ForkServerContext:
     """Returns the way to start workers; starts the server from which they are forked, if it does not run yet."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["dltrain.data.streams.workers", "dltrain.data.streams.streaming", *reader.imports])
-    if threading.current_thread() is threading.main_thread():  # only this one may set handlers
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in _FOR_MAIN_PROCESS}  # is inherited
-        try:
-            resource_tracker.ensure_running()
-            forkserver.ensure_running()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    # The server and its workers inherit that these are held back, so that none ends a worker before it is prepared:
+    # PyTorch sets handlers of its own at a worker's start.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_MAIN_PROCESS)
+    try:
+        resource_tracker.ensure_running()  # which lets some of them through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_MAIN_PROCESS)
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 
@@ -183,6 +184,7 @@ def _prepare(worker: int) -> None:
     for number in _FOR_MAIN_PROCESS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_soon)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_MAIN_PROCESS)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
 
