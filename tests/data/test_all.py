@@ -125,6 +125,7 @@ def _text(work: Path) -> list[str]:
 
 # What each data set needs besides its name.
 PREPARE: dict[str, Callable[[Path], list[str]]] = {
+    "airline_passengers": _needs("series/airline_passengers.csv", "model=gru", "model.hidden=8"),
     "boston_housing": _needs("tabular/boston_housing.csv"),
     "california_housing": _needs("tabular/california_housing.csv"),
     "california_housing_8": _needs("tabular/california_housing.csv"),
@@ -150,6 +151,7 @@ PREPARE: dict[str, Callable[[Path], list[str]]] = {
     ),
     "parquet_shards": _parquet_shards,
     "series_csv": _needs("series/sf_temps.csv", "data.path={path}", "model=lstm", "model.hidden=8"),
+    "sf_temps": _needs("series/sf_temps.csv", "model=gru", "model.hidden=8"),
     "tar_shards": _tar_shards,
     "text": _text,
     "text_csv": _needs(
