@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -79,20 +78,6 @@ class Vocabulary:
     """
 
     tokens: tuple[str, ...]
-
-    @classmethod
-    def count(cls, lines: Iterable[list[str]], *, size: int | None, min_count: int, unknown: bool) -> Vocabulary:
-        """Counts tokens, keeps the ``size`` most frequent that appear ``min_count`` times.
-
-        Args:
-            unknown: adds a token for all others; it is added too where some token was not kept.
-        """
-        counts = Counter(token for line in lines for token in line)
-        ranked = sorted(counts, key=lambda token: -counts[token])  # stable: ties keep their first appearance
-        kept = [token for token in ranked if counts[token] >= min_count][:size]
-        if unknown or len(kept) < len(ranked):
-            kept.append(UNKNOWN)
-        return cls(tuple(kept))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", {token: i + 1 for i, token in enumerate(self.tokens)})
