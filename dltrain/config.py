@@ -14,7 +14,7 @@ import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -68,15 +68,16 @@ def setting(
     below: float | None = None,
     choices: tuple[str, ...] | None = None,
     path: bool = False,
+    check: Callable[[Any], None] | None = None,
 ) -> Any:
     """Declares a field of a settings dataclass: what it means and which values it takes.
 
     The limits hold for a number, for each number of a list, or (``choices``) for a word. ``path`` marks text that
-    names a file or a folder: a run keeps it absolute, so that it can be used from another folder.
+    names a file or a folder: a run keeps it absolute, so that it can be used from another folder. ``check`` is
+    called with a value of the right type, and raises ValueError where it is no good.
     """
-    return dataclasses.field(
-        metadata={"meaning": meaning, "limits": Limits(min, max, above, below, choices), "path": path},
-    )
+    limits = Limits(min, max, above, below, choices)
+    return dataclasses.field(metadata={"meaning": meaning, "limits": limits, "path": path, "check": check})
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,71 @@ class SweepSettings:
 
 
 @dataclass(frozen=True)
+class TransferSettings:
+    """What every model has besides its own settings, under ``model``."""
+
+    init_from: str | None = setting(
+        "A run, or a file of weights (.safetensors, .pt), whose weights the model starts from wherever name and shape "
+        "are the same; null starts anew."
+    )
+    freeze: list[str] = setting("Patterns of parameter names that are not trained, such as [features.*].")
+    unfreeze_epoch: int | None = setting(
+        "Epochs after which what is frozen is trained as well; null never trains it.", min=0
+    )
+
+
+@dataclass(frozen=True)
+class PenaltySettings:
+    """What every loss has besides its own settings, under ``loss``."""
+
+    l1: dict[str, float] = setting(
+        "By pattern of parameter names: what the sum of their absolute values is multiplied with and added to the "
+        "loss in training, as {*.weight: 1e-4}.",
+        min=0,
+    )
+    l2: dict[str, float] = setting("As l1, with the sum of squares.", min=0)
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """Settings of the parameters whose names fit a pattern.
+
+    Attributes:
+        lr, weight_decay: None leaves the optimizer's own.
+    """
+
+    lr: float | None = dataclasses.field(default=None, metadata={"limits": Limits(above=0)})
+    weight_decay: float | None = dataclasses.field(default=None, metadata={"limits": Limits(min=0)})
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class ParameterGroupsSettings:
+    """What every optimizer has besides its own settings, under ``optimizer``."""
+
+    groups: dict[str, GroupSettings] = setting(
+        "By pattern of parameter names, a learning rate (lr), a weight_decay or frozen: true of their own, as "
+        "{features.*: {lr: 1e-4}, *.bias: {weight_decay: 0}}; the first pattern that fits a name holds."
+    )
+
+
+# What every component of a kind has besides its own settings: the field of Config that holds it, and its type. The
+# values stand in train.yaml, so that no model, loss or optimizer, a user's own included, has to repeat them.
+SHARED: dict[str, tuple[str, type[Any]]] = {
+    "model": ("transfer", TransferSettings),
+    "loss": ("penalties", PenaltySettings),
+    "optimizer": ("parameter_groups", ParameterGroupsSettings),
+}
+_SHARED_FIELDS = tuple(field for field, _ in SHARED.values())
+
+
+@dataclass(frozen=True)
 class Config:
-    """A whole run. ``data`` to ``callbacks`` are settings dataclasses of registered components."""
+    """A whole run. ``data`` to ``callbacks`` are settings dataclasses of registered components.
+
+    Attributes:
+        transfer, penalties, parameter_groups: what every model, loss and optimizer has; see ``SHARED``.
+    """
 
     seed: int = setting(
         "Seed of the weights, the order of the samples and dropout.",
@@ -139,6 +203,9 @@ class Config:
     scheduler: Any = setting("How the learning rate changes while training.")
     callbacks: dict[str, Any] = setting("What else happens while training, by name.")
     sweep: SweepSettings = setting("How a multirun searches.")
+    transfer: TransferSettings
+    penalties: PenaltySettings
+    parameter_groups: ParameterGroupsSettings
 
 
 COMPONENTS = ("data", "model", "loss", "optimizer", "scheduler")
@@ -220,7 +287,7 @@ def convert(value: Any, kind: Any, key: str, problems: list[str], limits: Limits
     if origin is dict:
         if not isinstance(value, dict):
             return _wrong(value, kind, key, problems, limits)
-        return {name: convert(item, arguments[1], f"{key}.{name}", problems) for name, item in value.items()}
+        return {name: convert(item, arguments[1], f"{key}.{name}", problems, limits) for name, item in value.items()}
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -262,20 +329,21 @@ def _convert_dataclass(value: Any, kind: type[Any], key: str, problems: list[str
     arguments: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         path = f"{key}.{field.name}" if key else field.name
+        if kind is Config and field.name in _SHARED_FIELDS:
+            continue
         if field.name not in value:
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 problems.append(f"{path}: no value. Set {path}=..., or give it in the YAML file")
             continue
         item = value[field.name]
         if kind is Config and field.name in COMPONENTS:
-            arguments[field.name] = _convert_component(item, field.name, path, problems)
+            arguments.update(_convert_with_shared(item, field.name, problems))
         elif kind is Config and field.name == "callbacks":
             arguments[field.name] = _convert_callbacks(item, problems)
         else:
-            limits = field.metadata.get("limits")
-            arguments[field.name] = convert(item, hints[field.name], path, problems, limits)
+            arguments[field.name] = _convert_field(item, hints[field.name], field, path, problems)
     for name in value:
-        if name not in hints:
+        if name not in hints or (kind is Config and name in _SHARED_FIELDS):
             problems.append(unknown_key(f"{key}.{name}" if key else str(name)))
             if str(name).startswith("_") and str(name).endswith("_"):
                 problems[-1] = f"{key}.{name}: is refused. A config names registered components (name: ...), never code"
@@ -286,6 +354,37 @@ def _convert_dataclass(value: Any, kind: type[Any], key: str, problems: list[str
     except ValueError as error:  # what a settings class checks itself in __post_init__
         problems.append(f"{key}: {error}")
         return None
+
+
+def _convert_field(value: Any, kind: Any, field: dataclasses.Field[Any], key: str, problems: list[str]) -> Any:
+    before = len(problems)
+    converted = convert(value, kind, key, problems, field.metadata.get("limits"))
+    check = field.metadata.get("check")
+    if check is not None and len(problems) == before:
+        try:
+            check(converted)
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    return converted
+
+
+def _convert_with_shared(value: Any, kind: str, problems: list[str]) -> dict[str, Any]:
+    """Converts a component of Config, and what every component of its kind has besides, to fields of Config."""
+    if kind not in SHARED or not isinstance(value, dict):
+        return {kind: _convert_component(value, kind, kind, problems)}
+    field, settings = SHARED[kind]
+    shared = _shared_values(kind)
+    own = {name: item for name, item in value.items() if name not in shared}
+    shared |= {name: item for name, item in value.items() if name in shared}
+    return {
+        kind: _convert_component(own, kind, kind, problems),
+        field: _convert_dataclass(shared, settings, kind, problems),
+    }
+
+
+def _shared_values(kind: str) -> dict[str, Any]:
+    """Returns what train.yaml says of every component of a kind; a run of 0.1 has no such settings in its config."""
+    return dict(config_files.entry_values()[kind])
 
 
 def _convert_component(value: Any, kind: str, key: str, problems: list[str]) -> Any:
@@ -424,6 +523,8 @@ class Setting:
 def known_keys(container: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
     """Yields each key that a config with these components can have, with what it means."""
     for name, described_field in _settings_of(Config):
+        if name in _SHARED_FIELDS:
+            continue
         yield name, described_field
         value = container.get(name)
         if name in COMPONENTS:
@@ -440,7 +541,8 @@ def known_keys(container: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
 def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, Setting]]:
     if not isinstance(value, dict) or value.get("name") not in registry.names(kind):
         return
-    for name, described_field in _settings_of(registry.find(kind, value["name"]).settings):
+    shared = _settings_of(SHARED[kind][1]) if kind in SHARED else ()
+    for name, described_field in [*_settings_of(registry.find(kind, value["name"]).settings), *shared]:
         yield f"{key}.{name}", described_field
         inner = value.get(name)
         if isinstance(inner, dict) and described_field.type.startswith(_WORDS[dict]):  # names of the user's own

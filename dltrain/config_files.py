@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def values(path: Path) -> dict[str, Any]:
     for part in reversed(package.split(".")):
         content = {part: content}
     return dict(content)
+
+
+@functools.cache
+def entry_values() -> dict[str, Any]:
+    """Returns the values that dltrain's own train.yaml sets itself."""
+    return values(config_dir() / f"{ENTRY}.yaml")
 
 
 def values_if_readable(path: Path) -> dict[str, Any]:

@@ -74,9 +74,49 @@ def there_is(kind: str) -> str:
 def test_the_yaml_files_together_are_a_config():
     container = whole_config()
     loaded = config.load(container)
-    assert dataclasses.asdict(loaded) == container
+    values = dataclasses.asdict(loaded)
+    for kind, (field, _) in config.SHARED.items():
+        values[kind] |= values.pop(field)
+    assert values == container
     assert loaded.data == registry.find("data", "iris").settings(**container["data"])
     assert set(loaded.callbacks) == {"early_stopping", "checkpoint"}
+
+
+def test_the_config_of_a_run_of_0_1_takes_what_every_component_has_from_the_yaml():
+    container = whole_config()
+    for kind, (_, settings) in config.SHARED.items():
+        for name in config.field_names(settings):
+            del container[kind][name]
+    assert config.load(container) == config.load(whole_config())
+
+
+def test_what_every_component_has_is_no_key_of_the_top_level():
+    container = whole_config()
+    container["penalties"] = {"l1": {}, "l2": {}}
+    assert "no setting 'penalties'." in mistakes(container)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("model.freeze", 3, "model.freeze = 3: must be a list, each text."),
+        ("loss.l1", {"*.weight": -1}, "loss.l1.*.weight = -1: must be a number at least 0."),
+        (
+            "optimizer.groups",
+            {"*.bias": {"lr": 0}},
+            "optimizer.groups.*.bias.lr = 0: must be a number above 0 or null.",
+        ),
+        (
+            "model.init",
+            "hee",
+            "model.init: no scheme of first weights 'hee'. Did you mean 'he'?",
+        ),
+        ("model.init", "normal -1", "model.init: 'normal -1': needs a number above 0 after normal"),
+        ("model.init", "he 2", "model.init: 'he 2': he takes no number"),
+    ],
+)
+def test_what_every_component_has_is_checked(key, value, text):
+    assert mistakes(put(whole_config(), key, value)) == text
 
 
 def test_a_loaded_config_cannot_be_changed():
@@ -110,8 +150,9 @@ def test_a_callback_that_is_null_is_left_out_and_null_leaves_out_all():
 
 
 def test_every_setting_of_the_fixed_groups_has_a_meaning_and_no_default():
-    groups = (config.Config, config.DeviceSettings, config.TrainerSettings, config.SweepSettings)
-    for field in (field for group in groups for field in dataclasses.fields(group)):
+    shared = {field: settings for field, settings in config.SHARED.values()}
+    groups = (config.Config, config.DeviceSettings, config.TrainerSettings, config.SweepSettings, *shared.values())
+    for field in (field for group in groups for field in dataclasses.fields(group) if field.name not in shared):
         assert field.metadata["meaning"].strip(), field.name
         assert field.default is dataclasses.MISSING, field.name
 

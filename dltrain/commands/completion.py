@@ -116,8 +116,9 @@ def _settings(word: str, explain: bool = False) -> Iterator[str]:
         yield from ("seed", "run_dir", "imports") if explain else ("seed=", "run_dir=", "imports=")
         return
     keys: dict[str, None] = {}
-    for path in config_files.options(group).values():
-        for key in config_files.flatten(config_files.values_if_readable(path)):
+    files = [config_files.values_if_readable(path) for path in config_files.options(group).values()]
+    for values in [*files, config_files.entry_values()]:
+        for key in config_files.flatten(values):
             if key.startswith(f"{group}.") and not key.endswith(".name"):
                 keys[key if explain else f"{key}="] = None
     yield from keys
