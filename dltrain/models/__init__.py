@@ -5,24 +5,126 @@ Its ``forward(inputs)`` takes (B, *task.input.shape), or several tensors by name
 logits for classes and tokens, plain values for regression. Where the task is one of each step it returns
 (B, T, task.output_size). Where the task has heads it may return a dict with a tensor for each of them.
 
+In training, and only there, it may return ``WithAuxiliary`` instead. A model without gradients is a ``RuleModel``,
+which learns from one batch after another, or a ``FittedModel``, which is fitted to all samples at once; the loop is
+the same. What a person should know about a model that was built as the settings ask, it says in ``notes``.
+
 Shapes in comments: B batch, T time, C channels, D features, H hidden units, K classes, V vocabulary.
 """
 
 from __future__ import annotations
 
-from dltrain.data import Task
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from dltrain.data import InputSpec, Task, Tensors
 from dltrain.errors import ConfigError
 
 
-def require_values(name: str, task: Task) -> None:
-    """Refuses token numbers for a model that computes with the values of its input.
+class WithAuxiliary(NamedTuple):
+    """The outputs of a model that has some for training alone.
+
+    Attributes:
+        outputs: those that the model gives in evaluation as well.
+        auxiliary: outputs of the same shape by name; each is compared with the same targets.
+        share: how much the main outputs' loss counts in the sum of losses.
+        auxiliary_share: how much the loss of each auxiliary output counts.
+    """
+
+    outputs: Tensors
+    auxiliary: dict[str, Tensors]
+    share: float
+    auxiliary_share: float
+
+
+class RuleModel(nn.Module, ABC):
+    """A model that learns by a rule of its own, without gradients. Its parameters need none."""
+
+    @abstractmethod
+    def learn(self, inputs: Tensors, targets: Tensors, lr: float) -> None:
+        """Learns from a batch, inputs (B, ...) and targets (B, ...), at the learning rate."""
+
+
+class FittedModel(nn.Module, ABC):
+    """A model that is fitted to all training samples at once, in a single step.
+
+    What it learns are buffers. Their sizes may depend on the samples: ``load_state_dict`` must then take tensors
+    of other shapes than the buffers have.
+    """
+
+    @abstractmethod
+    def fit(self, inputs: Tensors, targets: Tensors, weights: torch.Tensor | None) -> None:
+        """Fits to all samples, inputs (N, ...), targets (N, ...) and, where samples count differently, weights (N,)."""
+
+
+def notes_of(model: nn.Module) -> tuple[str, ...]:
+    """Returns what a person should know about this model: its ``notes``, where it has some."""
+    notes = getattr(model, "notes", ())
+    return notes if isinstance(notes, tuple) else ()
+
+
+def require_values(name: str, task: Task, spec: InputSpec | None = None) -> InputSpec:
+    """Returns the input, and refuses token numbers for a model that computes with the values of its input.
+
+    Args:
+        spec: one of several inputs, where a sample has several.
 
     Raises:
-        ConfigError: the task's input is tokens.
+        ConfigError: the input is tokens, or (without ``spec``) a sample has several inputs.
     """
-    if task.input.vocabulary_size is not None:
+    spec = spec or task.input
+    if spec.vocabulary_size is not None:
         raise ConfigError(
             f"model.name = '{name}': it computes with numbers, and this data gives tokens. "
             "Choose a model that embeds them: model=rnn, model=lstm or model=gru; or, for classes of text, "
             "data.form=multi_hot"
+        )
+    _require_one_output(name, task)
+    return spec
+
+
+def require_images(name: str, task: Task) -> tuple[int, int, int]:
+    """Returns channels, height and width of the images (C, H, W) that a model looks at.
+
+    Raises:
+        ConfigError: the input is something else.
+    """
+    spec = task.input
+    if len(spec.shape) != 3 or spec.vocabulary_size is not None:
+        raise ConfigError(
+            f"model.name = '{name}': it looks at images (channels, height, width), and this data gives samples of "
+            f"shape {spec.shape}. Choose data of images, such as data=mnist, or another model, such as model=mlp"
+        )
+    _require_one_output(name, task)
+    channels, height, width = spec.shape
+    return channels, height, width
+
+
+def require_tokens(name: str, task: Task) -> InputSpec:
+    """Returns the input of a model that embeds tokens.
+
+    Raises:
+        ConfigError: the input is something else.
+    """
+    spec = task.input
+    if spec.vocabulary_size is None:
+        raise ConfigError(
+            f"model.name = '{name}': it reads tokens, and this data gives numbers. Choose data of text, such as "
+            "data=text_csv, or another model, such as model=mlp"
+        )
+    return spec
+
+
+def _require_one_output(name: str, task: Task) -> None:
+    """
+    Raises:
+        ConfigError: each step of a sample needs an output, and this model gives one for all of it.
+    """
+    if task.per_step:
+        raise ConfigError(
+            f"model.name = '{name}': it gives one output for a sample, and this data needs one for each step. "
+            "Choose model=rnn, model=lstm or model=gru"
         )

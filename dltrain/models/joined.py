@@ -7,21 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dltrain import initializers, registry
+from dltrain import activations, initializers, registry
 from dltrain.config import setting
 from dltrain.data import InputSpec, Task, Tensors
 from dltrain.errors import ConfigError
 from dltrain.models import require_values
 from dltrain.models.columns import row_of
-from dltrain.models.mlp import ACTIVATIONS
 
 
 @dataclass(frozen=True)
 class WideDeepSettings:
     name: str = setting("Name of the model.")
     hidden: list[int] = setting("Units of each hidden layer of the deep part, first to last.", min=1)
-    activation: str = setting("Function after each hidden layer.", choices=tuple(ACTIVATIONS))
-    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+    activation: str = setting("Function after each hidden layer.", choices=activations.CHOICES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
 @registry.register("model", "wide_deep", WideDeepSettings)
@@ -51,8 +50,8 @@ class MultiInputSettings:
     name: str = setting("Name of the model.")
     branch: list[int] = setting("Units of each hidden layer of each input's own branch; [] has no branches.", min=1)
     hidden: list[int] = setting("Units of each hidden layer after the branches are joined.", min=1)
-    activation: str = setting("Function after each hidden layer.", choices=tuple(ACTIVATIONS))
-    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+    activation: str = setting("Function after each hidden layer.", choices=activations.CHOICES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
 @registry.register("model", "multi_input", MultiInputSettings)
@@ -63,7 +62,7 @@ class MultiInput(nn.Module):
         super().__init__()
         specs = task.inputs if isinstance(task.inputs, dict) else {"input": task.inputs}
         for spec in specs.values():
-            _require_values("multi_input", spec, task)
+            require_values("multi_input", task, spec)
         self.branches = nn.ModuleDict(
             {name: _Branch(spec, settings.branch, settings.activation) for name, spec in specs.items()}
         )
@@ -91,8 +90,9 @@ class _Branch(nn.Module):
         super().__init__()
         row, width = row_of(spec)
         layers = [row]
+        pieces = activations.pieces(activation)
         for units in hidden:
-            layers += [nn.Linear(width, units), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(width, units * pieces), activations.activation(activation)]
             width = units
         self.layers = nn.Sequential(*layers)
         self.width = width
@@ -117,9 +117,5 @@ def _wide_and_deep(task: Task) -> tuple[InputSpec, InputSpec]:
             f"{', '.join(task.inputs)}. Name them so, or take model=multi_input"
         )
     for spec in task.inputs.values():
-        _require_values("wide_deep", spec, task)
+        require_values("wide_deep", task, spec)
     return task.inputs["wide"], task.inputs["deep"]
-
-
-def _require_values(name: str, spec: InputSpec, task: Task) -> None:
-    require_values(name, Task(task.kind, spec, task.output_size))

@@ -18,7 +18,7 @@ from dltrain.models.columns import row_of
 class LinearSettings:
     name: str = setting("Name of the model.")
     bias: bool = setting("Adds a learned constant to each output.")
-    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
 @registry.register("model", "linear", LinearSettings)

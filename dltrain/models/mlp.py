@@ -7,21 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dltrain import initializers, registry
+from dltrain import activations, initializers, registry
 from dltrain.config import setting
 from dltrain.data import Task
 from dltrain.models import require_values
 from dltrain.models.columns import row_of
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "identity": nn.Identity,
-}
 NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
@@ -29,10 +20,10 @@ NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerN
 class MLPSettings:
     name: str = setting("Name of the model.")
     hidden: list[int] = setting("Units of each hidden layer, first to last; [] leaves a linear model.", min=1)
-    activation: str = setting("Function after each hidden layer.", choices=tuple(ACTIVATIONS))
+    activation: str = setting("Function after each hidden layer.", choices=activations.CHOICES)
     norm: str | None = setting("Normalisation before each activation: batch, layer or null.", choices=tuple(NORMS))
     dropout: float = setting("Share of hidden units that are zeroed in training.", min=0, below=1)
-    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
 @registry.register("model", "mlp", MLPSettings)
@@ -44,11 +35,12 @@ class MLP(nn.Module):
         require_values("mlp", task)
         row, width = row_of(task.input)
         layers: list[nn.Module] = [row]
+        pieces = activations.pieces(settings.activation)
         for units in settings.hidden:
-            layers.append(nn.Linear(width, units))
+            layers.append(nn.Linear(width, units * pieces))
             if settings.norm is not None:
-                layers.append(NORMS[settings.norm](units))
-            layers.append(ACTIVATIONS[settings.activation]())
+                layers.append(NORMS[settings.norm](units * pieces))
+            layers.append(activations.activation(settings.activation))
             if settings.dropout:
                 layers.append(nn.Dropout(settings.dropout))
             width = units

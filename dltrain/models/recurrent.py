@@ -28,7 +28,7 @@ class RecurrentSettings:
         choices=("last", "mean", "max"),
     )
     dropout: float = setting("Share of values zeroed between layers and before the last one.", min=0, below=1)
-    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
 class Recurrent(nn.Module):

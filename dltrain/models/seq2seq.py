@@ -22,7 +22,7 @@ class Seq2SeqSettings:
     hidden: int = setting("Hidden units of the encoder (both directions together) and of the decoder.", min=2)
     attention: bool = setting("The decoder looks at all states of the encoder, not at the last alone.")
     dropout: float = setting("Share of values zeroed before the last layer.", min=0, below=1)
-    init: str = setting(initializers.MEANING, choices=initializers.SCHEMES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
     def __post_init__(self) -> None:
         if self.hidden % 2:
