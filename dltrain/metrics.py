@@ -91,12 +91,14 @@ class _Kept:
 
     Attributes:
         count: samples, or steps with a target; a tensor where that takes counting.
+        terms: the parts that the loss is a sum of, by name.
     """
 
     loss: torch.Tensor
     count: int | torch.Tensor
     outputs: torch.Tensor
     targets: torch.Tensor
+    terms: dict[str, torch.Tensor]
 
 
 class Metrics:
@@ -131,7 +133,13 @@ class Metrics:
         for head in self.heads.values():
             head.reset()
 
-    def update(self, loss: torch.Tensor, outputs: Tensors, targets: Tensors) -> None:
+    def update(
+        self,
+        loss: torch.Tensor,
+        outputs: Tensors,
+        targets: Tensors,
+        terms: dict[str, torch.Tensor] | None = None,
+    ) -> None:
         """Adds a batch, all detached.
 
         Args:
@@ -139,6 +147,7 @@ class Metrics:
             outputs: (B, K), (B, T, K) where there is one for each step, or several by name.
             targets: (B,) or (B, D), (B, T) where there is one for each step, (B, K) shares of classes, or several
                 by name.
+            terms: the parts that the loss is a sum of, by name, the same at each batch.
         """
         count: int | torch.Tensor = size_of(targets)
         if self.heads:
@@ -153,7 +162,7 @@ class Metrics:
             count = count_targets(targets)
         elif self.task.kind == "multiclass" and targets.dim() == 2:  # samples mixed of two count as the larger part
             targets = targets.argmax(dim=1)
-        self._kept.append(_Kept(loss, count, outputs, targets))
+        self._kept.append(_Kept(loss, count, outputs, targets, terms or {}))
         self.num_batches += 1
         self._kept_numbers += outputs.numel()
         if len(self._kept) >= _FLUSH_BATCHES or self._kept_numbers >= _FLUSH_NUMBERS:
@@ -196,7 +205,8 @@ class Metrics:
             figures.update(_regression_figures(count, sums, self.task.target_scale))
         if "auroc" in self.names:
             figures["auroc"] = auroc(*(torch.cat(part).cpu() for part in zip(*self._ranked, strict=True)))
-        return {name: figures[name] for name in self.names}
+        terms = {name[5:]: value / count for name, value in sums.items() if name.startswith("term/")}
+        return {"loss": figures["loss"], **terms, **{name: figures[name] for name in self.names}}
 
     @property
     def confusion(self) -> torch.Tensor | None:
@@ -219,7 +229,7 @@ class Metrics:
         self._sums = dict(state["sums"])
         self.num_batches = state["num_batches"]
         for kept in state["kept"]:
-            self._kept.append(_Kept(**kept))
+            self._kept.append(_Kept(**{"terms": {}, **kept}))  # without terms in checkpoints of 0.1
             self._kept_numbers += kept["outputs"].numel()
         for name, head in self.heads.items():
             head.load_state_dict(state["heads"][name])
@@ -232,6 +242,8 @@ class Metrics:
         counts = _stacked([k.count for k in kept], losses.device)
         self._note_bad(losses, first=self.num_batches - len(kept))
         self._add("loss", losses @ counts)
+        for name in kept[0].terms:
+            self._add(f"term/{name}", torch.stack([k.terms[name] for k in kept]).double() @ counts)
         self._add("count", counts.sum())
         if self.heads:
             return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,8 +15,30 @@ from dltrain import optimizers
 from dltrain.data import Batch, Tensors
 from dltrain.errors import ConfigError
 from dltrain.losses import Loss, count_targets
+from dltrain.models import WithAuxiliary
 
-Result = tuple[torch.Tensor, Tensors]
+Penalty = Callable[[], torch.Tensor]
+MAIN = "main_loss"
+PENALTY = "penalty"
+
+
+class Result(NamedTuple):
+    """What a batch gave, on the device.
+
+    Attributes:
+        loss: () the mean over the batch, all terms together.
+        outputs: (B, K), or several by name.
+        terms: () the parts that the loss is a sum of, by name; {} where it is one.
+    """
+
+    loss: torch.Tensor
+    outputs: Tensors
+    terms: dict[str, torch.Tensor]
+
+    def detached(self) -> Result:
+        """Returns the same without its graph."""
+        terms = {name: term.detach() for name, term in self.terms.items()} if self.terms else self.terms
+        return Result(self.loss.detach(), detached(self.outputs), terms)
 
 
 class Step(ABC):
@@ -24,6 +47,7 @@ class Step(ABC):
     Args:
         clip_norm: largest L2 norm of all gradients together, or None.
         autocast: context of the forward pass, or None for plain fp32.
+        penalty: returns what is added to the loss in training for the size of the weights, ().
     """
 
     def __init__(
@@ -33,9 +57,10 @@ class Step(ABC):
         optimizer: Optimizer,
         clip_norm: float | None = None,
         autocast: AbstractContextManager[Any] | None = None,
+        penalty: Penalty | None = None,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.clip_norm, self.autocast = clip_norm, autocast
+        self.clip_norm, self.autocast, self.penalty = clip_norm, autocast, penalty
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._update = optimizers.plain_step(optimizer)
 
@@ -48,7 +73,7 @@ class Step(ABC):
             update: whether the optimizer updates the weights now.
 
         Returns:
-            The batch's mean loss () and outputs (B, K), or several by name, on the device and detached.
+            Detached.
         """
 
     def forward(self, batch: Batch) -> Result:
@@ -59,7 +84,27 @@ class Step(ABC):
             with self.autocast:
                 outputs = self.model(batch.inputs)
             outputs = as_float(outputs)
-        return self.loss(outputs, batch.targets, batch.weights), outputs
+        terms: dict[str, torch.Tensor] = {}
+        if isinstance(outputs, WithAuxiliary):
+            loss, terms = self._with_auxiliary(outputs, batch)
+            outputs = outputs.outputs
+        else:
+            loss = self.loss(outputs, batch.targets, batch.weights)
+        if self.penalty is not None:
+            terms = terms or {MAIN: loss}
+            terms[PENALTY] = self.penalty()
+            loss = loss + terms[PENALTY]
+        return Result(loss, outputs, terms)
+
+    def _with_auxiliary(self, given: WithAuxiliary, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Returns the weighted sum of the losses of all outputs, and each of them without its weight."""
+        terms = {MAIN: self.loss(given.outputs, batch.targets, batch.weights)}
+        loss = given.share * terms[MAIN]
+        for name, outputs in given.auxiliary.items():
+            term = self.loss(outputs, batch.targets, batch.weights)
+            terms[f"{name}_loss"] = term
+            loss = loss + given.auxiliary_share * term
+        return loss, terms
 
     def clear_gradients(self) -> None:
         for parameter in self.parameters:
@@ -76,7 +121,8 @@ class EagerStep(Step):
     _num_targets: torch.Tensor | None = None  # of the batches whose gradients are added up so far, where steps count
 
     def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
-        loss, outputs = self.forward(batch)
+        result = self.forward(batch)
+        loss = result.loss
         if share == 1.0:
             loss.backward()
         elif self.loss.per_step:
@@ -88,7 +134,7 @@ class EagerStep(Step):
             self.clip()
             self._update()
             self.clear_gradients()
-        return loss.detach(), detached(outputs)
+        return result.detached()
 
     def _add_steps(self, batch: Batch, loss: torch.Tensor) -> None:
         """Adds the gradients of a sum: how many steps have a target is known only when the update's batches are."""
@@ -114,20 +160,23 @@ class ClosureStep(Step):
 
         def closure() -> torch.Tensor:
             self.clear_gradients()
-            loss, outputs = self.forward(batch)
-            loss.backward()
+            result = self.forward(batch)
+            result.loss.backward()
             self.clip()
             if not first:  # the loss at the weights that this update starts from, as the other steps report it
-                first.append((loss.detach(), detached(outputs)))
-            return loss
+                first.append(result.detached())
+            return result.loss
 
         self._update(closure)
         self.clear_gradients()
         return first[0]
 
 
-def as_float(outputs: Tensors) -> Tensors:
-    """Returns outputs of a lower precision as float32."""
+def as_float(outputs: Any) -> Any:
+    """Returns outputs of a lower precision as float32, those for training alone too."""
+    if isinstance(outputs, WithAuxiliary):
+        auxiliary = {name: as_float(output) for name, output in outputs.auxiliary.items()}
+        return outputs._replace(outputs=as_float(outputs.outputs), auxiliary=auxiliary)
     if isinstance(outputs, dict):
         return {name: output.float() for name, output in outputs.items()}
     return outputs.float()
@@ -148,6 +197,7 @@ def build(
     clip_norm: float | None,
     accumulate: int,
     autocast: AbstractContextManager[Any] | None,
+    penalty: Penalty | None = None,
 ) -> Step:
     """Returns the step that the optimizer needs.
 
@@ -155,10 +205,10 @@ def build(
         ConfigError: gradients cannot be accumulated with this optimizer.
     """
     if not optimizers.needs_closure(optimizer):
-        return EagerStep(model, loss, optimizer, clip_norm, autocast)
+        return EagerStep(model, loss, optimizer, clip_norm, autocast, penalty)
     if accumulate > 1:
         raise ConfigError(
             f"trainer.accumulate = {accumulate}: optimizer=lbfgs evaluates each batch several times and cannot "
             "accumulate. Use a larger trainer.batch_size"
         )
-    return ClosureStep(model, loss, optimizer, clip_norm, autocast)
+    return ClosureStep(model, loss, optimizer, clip_norm, autocast, penalty)

@@ -126,8 +126,8 @@ class Trainer:
             if self.schedule.factor is not None:
                 self._set_learning_rate("step", state.step)
             share, update = self._place_in_update(batch.size)
-            self.loss, outputs = step(batch, share, update)
-            metrics.update(self.loss, outputs, batch.targets)
+            self.loss, outputs, terms = step(batch, share, update)
+            metrics.update(self.loss, outputs, batch.targets, terms)
             state.batch += 1
             state.samples += batch.size
             if state.batch % _CHECK_EVERY_BATCHES == 0:

@@ -10,6 +10,7 @@ from dltrain import optimizers, registry, steps
 from dltrain.data import IGNORED, Batch, InputSpec, Task
 from dltrain.errors import ConfigError
 from dltrain.losses import Loss, MeanLoss
+from dltrain.models import WithAuxiliary
 
 LOSS: Loss = MeanLoss(nn.functional.cross_entropy)
 
@@ -54,8 +55,8 @@ def test_a_step_of_sgd_is_the_rate_times_the_gradient(build, batch):
 def test_a_step_reports_loss_and_outputs_of_the_weights_that_it_started_from(optimizer, build, batch):
     step = build(optimizer)
     with torch.no_grad():
-        expected_loss, expected_outputs = step.forward(batch)
-    loss, outputs = step(batch)
+        expected_loss, expected_outputs, _ = step.forward(batch)
+    loss, outputs, _ = step(batch)
     assert loss.shape == () and outputs.shape == (12, 3)
     assert torch.equal(loss, expected_loss) and torch.equal(outputs, expected_outputs)
     assert not loss.requires_grad and not outputs.requires_grad
@@ -101,9 +102,56 @@ def test_gradients_are_clipped_to_the_norm_and_not_stretched(norm, build, batch)
     torch.testing.assert_close(weights(clipped) - before, expected, rtol=1e-4, atol=1e-6)
 
 
+class WithHelp(nn.Module):
+    """A model with an auxiliary output in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.main, self.early = nn.Linear(5, 4), nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        hidden = self.body(inputs).tanh()
+        if not self.training:
+            return self.main(hidden)
+        return WithAuxiliary(self.main(hidden), {"early": self.early(hidden)}, share=0.9, auxiliary_share=0.1)
+
+
+def test_an_auxiliary_output_adds_its_share_of_the_loss_in_training_alone(batch, settings_of):
+    torch.manual_seed(1)
+    model = WithHelp()
+    rule = optimizers.build(settings_of("optimizer", "sgd"), model.parameters())
+    step = steps.build(model, LOSS, rule, clip_norm=None, accumulate=1, autocast=None)
+    with torch.no_grad():
+        given = model(batch.inputs)
+        main, early = LOSS(given.outputs, batch.targets), LOSS(given.auxiliary["early"], batch.targets)
+    result = step(batch)
+    torch.testing.assert_close(result.loss, 0.9 * main + 0.1 * early)
+    assert {name: float(term) for name, term in result.terms.items()} == {
+        "main_loss": pytest.approx(float(main)),
+        "early_loss": pytest.approx(float(early)),
+    }
+    assert result.outputs.shape == (12, 3) and not result.outputs.requires_grad
+    assert not any(term.requires_grad for term in result.terms.values())
+    model.eval()
+    assert step.forward(batch).terms == {}
+
+
+def test_a_penalty_is_added_to_the_loss_and_told_apart(build, batch):
+    plain, penalised = build(lr=0.1), build(lr=0.1)
+    weight = penalised.model[0].weight
+    penalised.penalty = lambda: 0.01 * weight.square().sum()
+    expected = 0.01 * float(weight.detach().square().sum())
+    before, moved = weight.detach().clone(), plain.model[0].weight
+    result, loss = penalised(batch), plain(batch).loss
+    assert float(result.terms["main_loss"]) == float(loss)
+    assert float(result.terms["penalty"]) == pytest.approx(expected)
+    assert float(result.loss) == pytest.approx(float(loss) + expected)
+    torch.testing.assert_close(weight, moved - 0.1 * 0.02 * before)
+
+
 def test_autocast_computes_in_bf16_and_reports_fp32(build, batch):
     half, full = build(autocast=torch.autocast("cpu", dtype=torch.bfloat16)), build()
-    (loss, outputs), (exact, _) = half(batch), full(batch)
+    (loss, outputs, _), exact = half(batch), full(batch).loss
     assert loss.dtype == outputs.dtype == torch.float32
     assert loss != exact and float(loss) == pytest.approx(float(exact), rel=0.02)
     assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())

@@ -134,7 +134,7 @@ class TensorBoard(Callback):
         device = next(model.parameters()).device
         cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(cuda):  # dropout of this extra pass must not change the training
-            step.forward(batch)[0].backward()
+            step.forward(batch).loss.backward()
         for name, parameter in model.named_parameters():
             for kind, values in (("weights", parameter.detach()), ("gradients", parameter.grad)):
                 if values is not None and values.isfinite().all():  # TensorBoard has no histogram of NaN

@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
         for name in parts.data.splits:
             batch = next(parts.split(name, shuffle=name == "train").batches(epoch=0))
             if name == "train":
-                loss, _ = step(batch)
+                loss = step(batch).loss
             else:
                 with torch.inference_mode():
-                    loss, _ = step.forward(batch)
+                    loss = step.forward(batch).loss
             print(f"{name:<10} a batch of {batch.size}: loss {number(float(loss))}")
     print("all fits; nothing was written")
     return 0
