@@ -29,7 +29,8 @@ class Maxout(nn.Module):
     PIECES = 2
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return inputs.unflatten(1, (-1, self.PIECES)).amax(dim=2)
+        outputs: torch.Tensor = inputs.unflatten(1, (-1, self.PIECES)).amax(dim=2)
+        return outputs
 
 
 class Softmax(nn.Module):

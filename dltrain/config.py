@@ -203,9 +203,9 @@ class Config:
     scheduler: Any = setting("How the learning rate changes while training.")
     callbacks: dict[str, Any] = setting("What else happens while training, by name.")
     sweep: SweepSettings = setting("How a multirun searches.")
-    transfer: TransferSettings
-    penalties: PenaltySettings
-    parameter_groups: ParameterGroupsSettings
+    transfer: TransferSettings = setting("What every model has.")
+    penalties: PenaltySettings = setting("What every loss has.")
+    parameter_groups: ParameterGroupsSettings = setting("What every optimizer has.")
 
 
 COMPONENTS = ("data", "model", "loss", "optimizer", "scheduler")

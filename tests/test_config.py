@@ -150,7 +150,7 @@ def test_a_callback_that_is_null_is_left_out_and_null_leaves_out_all():
 
 
 def test_every_setting_of_the_fixed_groups_has_a_meaning_and_no_default():
-    shared = {field: settings for field, settings in config.SHARED.values()}
+    shared = dict(config.SHARED.values())
     groups = (config.Config, config.DeviceSettings, config.TrainerSettings, config.SweepSettings, *shared.values())
     for field in (field for group in groups for field in dataclasses.fields(group) if field.name not in shared):
         assert field.metadata["meaning"].strip(), field.name

@@ -29,6 +29,16 @@ _GROUPS = {
 }
 
 
+def settings_of(kind: str, name: str, **changes: Any) -> Any:
+    """Returns a component's settings as its YAML file has them, with changes."""
+    values = config_files.values(config_files.options(kind, [])[name])[kind]
+    values = values[name] if kind == "callbacks" else values
+    problems: list[str] = []
+    converted = config.convert({**values, **changes}, registry.find(kind, name).settings, kind, problems)
+    assert not problems
+    return converted
+
+
 def configure(folder: Path, *overrides: str, callbacks: tuple[str, ...] = ()) -> tuple[Config, dict[str, Any]]:
     """Returns a checked config and its plain values: what the command line would give, with these callbacks.
 
