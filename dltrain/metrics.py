@@ -41,17 +41,19 @@ _MAX_CONFUSION = 1024
 _BINARY = ("binary", "multilabel")
 
 
-def metric_names(task: Task, evaluating: bool = False) -> list[str]:
+def metric_names(task: Task, evaluating: bool = False, loss: Loss | None = None) -> list[str]:
     """Returns the metrics that a task has, the loss first; those of a named output as "output/metric".
 
     Args:
         evaluating: also those that need all outputs of a split at once, which training does not keep.
+        loss: of the run; where it does not compare outputs and targets place by place, nothing else does.
     """
+    if loss is not None and not loss.aligned:
+        return ["loss"]
     if task.heads:
-        return [
-            "loss",
-            *(f"{head}/{name}" for head in task.heads for name in metric_names(task.heads[head], evaluating)),
-        ]
+        losses = loss.heads if isinstance(loss, HeadsLoss) else {}
+        names = {name: metric_names(head, evaluating, losses.get(name)) for name, head in task.heads.items()}
+        return ["loss", *(f"{head}/{name}" for head in names for name in names[head])]
     if task.kind == "regression":
         return ["loss", "mae", "rmse", "r2"]
     if task.kind in _BINARY:
@@ -74,13 +76,13 @@ def is_higher_better(monitor: str) -> bool:
     return HIGHER_IS_BETTER[monitor.rpartition("/")[2]]
 
 
-def check_monitor(key: str, monitor: str, task: Task) -> None:
+def check_monitor(key: str, monitor: str, task: Task, loss: Loss | None = None) -> None:
     """
     Raises:
         ConfigError: no such metric is logged for this task.
     """
-    logged = [f"train/{name}" for name in metric_names(task)]
-    logged += [f"val/{name}" for name in metric_names(task, evaluating=True)]
+    logged = [f"train/{name}" for name in metric_names(task, loss=loss)]
+    logged += [f"val/{name}" for name in metric_names(task, evaluating=True, loss=loss)]
     if monitor not in logged:
         raise ConfigError(f"{key} = '{monitor}': this run logs no such metric.{did_you_mean(monitor, logged)}")
 
@@ -107,16 +109,20 @@ class Metrics:
     def __init__(self, task: Task, loss: Loss | None = None, *, evaluating: bool = False) -> None:
         """
         Args:
-            loss: of the run, which a task with heads needs to tell the loss of each.
+            loss: of the run, which a task with heads needs to tell the loss of each, and a regression where the
+                loss's link makes predictions of outputs.
             evaluating: also computes what needs all outputs of a split at once.
         """
         self.task = task
-        self.names = metric_names(task, evaluating)
+        self.names = metric_names(task, evaluating, loss)
         self.heads: dict[str, Metrics] = {}
         if task.heads:
             assert isinstance(loss, HeadsLoss)
             self._head_losses = loss.heads
-            self.heads = {name: Metrics(head, evaluating=evaluating) for name, head in task.heads.items()}
+            self.heads = {
+                name: Metrics(head, loss.heads[name], evaluating=evaluating) for name, head in task.heads.items()
+            }
+        self._link = None if loss is None else loss.link
         self._confusion_size = 0
         if task.kind in _BINARY:
             self._confusion_size = 2
@@ -245,7 +251,7 @@ class Metrics:
         for name in kept[0].terms:
             self._add(f"term/{name}", torch.stack([k.terms[name] for k in kept]).double() @ counts)
         self._add("count", counts.sum())
-        if self.heads:
+        if self.names == ["loss"] or self.heads:
             return
         outputs = torch.cat([k.outputs for k in kept])
         targets = torch.cat([k.targets for k in kept])
@@ -265,6 +271,8 @@ class Metrics:
         self._sums[name] = value if known is None else known + value
 
     def _add_regression(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        if self._link is not None:
+            outputs = self._link(outputs)
         error = outputs - targets
         self._add("absolute", error.abs().sum(dim=0))
         self._add("squared", error.square().sum(dim=0))
