@@ -21,8 +21,9 @@ import safetensors
 import safetensors.torch
 import torch
 
+from dltrain.console import log
 from dltrain.errors import CheckpointError, MachineError
-from dltrain.run_folder import read_json, sweep_temporary_files, write_file, write_json
+from dltrain.run_folder import RunFolder, read_json, sweep_temporary_files, write_file, write_json
 
 SCHEMA = 1
 _TENSOR = "$tensor"
@@ -137,6 +138,41 @@ class CheckpointStore:
 
     def _manifest(self, name: str) -> Path:
         return self.folder / f"{name}.json"
+
+
+def load_state(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
+    """Verifies and reads a checkpoint of a run.
+
+    Args:
+        checkpoint: "best", "last", or a checkpoint's name. Where no best one is kept, the last is taken, and the
+            log says so.
+
+    Returns:
+        The checkpoint's name, and what it holds.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or its pointer is.
+    """
+    store = CheckpointStore(folder.checkpoints)
+    if checkpoint not in ("best", "last"):
+        if checkpoint not in store.names():
+            there = ", ".join(["best", "last", *store.names()])
+            raise CheckpointError(f"{folder.path} has no checkpoint '{checkpoint}'. There is: {there}")
+        return checkpoint, store.load(checkpoint)
+    name = store.pointed(checkpoint)
+    if name is None and store.has_pointer(checkpoint):
+        raise CheckpointError(
+            f"{folder.checkpoints / checkpoint}.json is damaged. Name a checkpoint: --checkpoint with one of "
+            f"{', '.join(store.names())}"
+        )
+    if name is None and checkpoint == "best" and store.pointed("last") is not None:
+        log.warning("%s keeps no best weights: taking the last", folder.path)
+        name = store.pointed("last")
+    if name is None:
+        if folder.read_result().get("status") == "done":
+            raise CheckpointError(f"{folder.path} keeps no checkpoint: it was trained without callbacks.checkpoint")
+        raise CheckpointError(f"{folder.path} has no checkpoint yet. Go on with it: dltrain resume {folder.path}")
+    return name, store.load(name)
 
 
 def pack(state: dict[str, Any]) -> bytes:

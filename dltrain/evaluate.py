@@ -24,9 +24,10 @@ def evaluate(
 ) -> dict[str, float]:
     """Returns the model's figures on a split, as plain numbers by metric name.
 
-    The model computes in evaluation mode (no dropout, stored statistics) and is put back as it was.
+    The model computes in evaluation mode (no dropout, stored statistics) and is put back as it was, each layer by
+    itself: frozen ones may be in evaluation mode in training too.
     """
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     metrics.reset()
     for batch in split.batches(epoch=0):
@@ -36,5 +37,6 @@ def evaluate(
             with autocast:
                 outputs = as_float(model(batch.inputs))
         metrics.update(loss(outputs, batch.targets), outputs, batch.targets)
-    model.train(was_training)
+    for module, was_training in modes:
+        module.training = was_training
     return metrics.compute()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dltrain import seed
+from dltrain import averages, optimizers, seed
 from dltrain.callbacks.base import HOOKS, Callback
 from dltrain.config import TrainerSettings
 from dltrain.data import Split, Task
@@ -23,8 +23,10 @@ from dltrain.errors import CheckpointError, DivergedError
 from dltrain.evaluate import evaluate
 from dltrain.history import History, Row
 from dltrain.metrics import Metrics
+from dltrain.models import FittedModel
 from dltrain.schedulers import Schedule
 from dltrain.steps import Step
+from dltrain.transfer import Freezing
 
 # The loss is looked at for NaN after so many batches at the latest. Each look waits for the device once.
 _CHECK_EVERY_BATCHES = 256
@@ -72,13 +74,15 @@ class Trainer:
         learning_rate: float,
         callbacks: dict[str, Callback],
         history: History,
+        freezing: Freezing | None = None,
         autocast: AbstractContextManager[Any] | None = None,
     ) -> None:
         self.settings, self.task, self.step, self.schedule = settings, task, step, schedule
         self.train, self.validation, self.test = train, validation, test
         self.model: nn.Module = step.model
-        self.learning_rate = learning_rate
+        self.learning_rate, self.freezing = learning_rate, freezing
         self.callbacks, self.history, self.autocast = callbacks, history, autocast
+        self._counters = optimizers.Counters(step.optimizer)
         self.metrics = Metrics(task, step.loss)
         self._evaluation_metrics = Metrics(task, step.loss, evaluating=True)
         self.state = TrainState()
@@ -91,6 +95,7 @@ class Trainer:
         self.final_weights = "last"
         self._row_started = time.perf_counter()
         self._max_steps = settings.max_steps or float("inf")
+        self._averaging = next((name for name, c in callbacks.items() if c.overrides("averaged_weights")), None)
         self._hooks = {hook: [getattr(c, hook) for c in callbacks.values() if c.overrides(hook)] for hook in HOOKS}
 
     # --- the loop -----------------------------------------------------------------------------------------
@@ -122,6 +127,8 @@ class Trainer:
         self._fire("on_epoch_start")
         self._set_learning_rate("epoch", state.epoch)
         self.model.train()
+        if self.freezing is not None:
+            self.freezing.apply(state.epoch)
         for batch in self.train.batches(state.epoch, state.batch):
             if self.schedule.factor is not None:
                 self._set_learning_rate("step", state.step)
@@ -162,14 +169,22 @@ class Trainer:
         if self.row.get("step") != self.state.step:
             self._log_row(partial=True)
         self._fire("on_fit_end")
+        self._load_final_weights()
+        if self.test is not None:
+            self.test_figures = self._evaluate(self.test)
+
+    def _load_final_weights(self) -> None:
+        """Loads the best weights where a callback has some, else their average where one makes it."""
         for name in sorted(self.callbacks):  # not in the order of the YAML, which never changes a result
             weights = self.callbacks[name].best_weights()
             if weights is not None:
                 self.model.load_state_dict(weights)
                 self.final_weights = name
-                break
-        if self.test is not None:
-            self.test_figures = self._evaluate(self.test)
+                return
+        average = self._averaged_weights()
+        if self._averaging is not None and average is not None:
+            self.model.load_state_dict(average, strict=False)
+            self.final_weights = self._averaging
 
     # --- its parts ----------------------------------------------------------------------------------------
 
@@ -200,26 +215,35 @@ class Trainer:
     def _set_learning_rate(self, interval: str, position: int) -> None:
         if self.schedule.interval == interval and self.schedule.factor is not None:
             for group in self.step.optimizer.param_groups:
-                group["lr"] = self.learning_rate * self.schedule.factor(position)
+                group["lr"] = group["initial_lr"] * self.schedule.factor(position)
+
+    def _averaged_weights(self) -> dict[str, torch.Tensor] | None:
+        return None if self._averaging is None else self.callbacks[self._averaging].averaged_weights(self)
 
     def _evaluate(self, split: Split) -> dict[str, float]:
         return evaluate(self.model, split, self.step.loss, self._evaluation_metrics, self.autocast)
 
     def _log_row(self, partial: bool = False) -> None:
-        """Evaluates, writes a row of figures and tells the callbacks.
+        """Evaluates the weights, or their average, writes a row of figures and tells the callbacks.
 
         Args:
             partial: the row is due only because the training ends here. The sums of the epoch are kept then, so
                 that a run that is extended goes on as if it had never ended.
         """
         self._check_finite()
+        average = self._averaged_weights()
+        with contextlib.nullcontext() if average is None else averages.swapped(self.model, average):
+            self._write_row(partial)
+        self.schedule.observe(self.row)
+
+    def _write_row(self, partial: bool) -> None:
         figures = {f"train/{name}": value for name, value in self.metrics.compute().items()}
         figures.update({f"val/{name}": value for name, value in self._evaluate(self.validation).items()})
         now = time.perf_counter()
         self.row = {
             "epoch": self.state.epoch,
             "step": self.state.step,
-            "lr": self.step.optimizer.param_groups[0]["lr"],
+            **optimizers.learning_rates(self.step.optimizer),
             **figures,
             "epoch_seconds": round(now - self._row_started, 6),
         }
@@ -286,6 +310,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer_kind": type(self.step.optimizer).__name__,
             "optimizer": self.step.optimizer.state_dict()["state"],
+            "optimizer_counters": self._counters.state_dict(),
+            "schedule": self.schedule.state_dict(),
             "metrics": self.metrics.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self.callbacks.items()},
             "random": seed.generator_states(),
@@ -316,8 +342,10 @@ class Trainer:
             )
         # The settings are those of the config, so that a changed learning rate is not undone.
         optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
+        self._counters.load_state_dict(state.get("optimizer_counters", []))  # 0.1 saved none
         self.state = TrainState(**state["progress"])
         self.row = state["row"]
+        self.schedule.load_state_dict(state.get("schedule", {}))
         self.metrics.load_state_dict(move(state["metrics"], next(self.model.parameters()).device))
         for name, callback in self.callbacks.items():
             if name in state["callbacks"]:
@@ -353,6 +381,8 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: names or shapes differ; the message gives the first of them.
     """
+    if isinstance(model, FittedModel):
+        model.make_room(weights)
     own = model.state_dict()
     wrong = [f"{name} is missing in the checkpoint" for name in own if name not in weights]
     wrong += [f"{name} is not in the model" for name in weights if name not in own]

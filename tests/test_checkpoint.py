@@ -84,22 +84,22 @@ def test_what_is_packed_comes_back(state):
 
 @pytest.mark.parametrize("name", registry.names("optimizer"))
 def test_the_state_of_an_optimizer_comes_back(name, settings_of):
-    parameter = torch.nn.Parameter(torch.ones(3))
-    optimizer = optimizers.build(settings_of("optimizer", name), [parameter])
-    step = steps.build(Square(parameter), lambda out, *_: out, optimizer, clip_norm=None, accumulate=1, autocast=None)
+    model = FourthPower()
+    optimizer = optimizers.build(settings_of("optimizer", name), model.named_parameters())
+    step = steps.build(model, lambda out, *_: out, optimizer, clip_norm=None, accumulate=1, autocast=None)
     for _ in range(3):
         step(Batch(torch.ones(1), torch.ones(1)))
     state = {"optimizer": optimizer.state_dict()["state"]}
     assert_same(bits(state), bits(unpack(pack(state), Path("x"))))
 
 
-class Square(torch.nn.Module):
-    def __init__(self, parameter) -> None:
+class FourthPower(torch.nn.Module):
+    def __init__(self) -> None:
         super().__init__()
-        self.parameter = parameter
+        self.matrix, self.output = (torch.nn.Parameter(torch.ones(3, 2)) for _ in range(2))
 
     def forward(self, inputs):
-        return (self.parameter**4).sum()
+        return (self.matrix**4).sum() + (self.output**4).sum()
 
 
 def test_tuples_come_back_as_lists():

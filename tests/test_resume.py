@@ -112,8 +112,35 @@ FAMILIES = {
         "trainer.batch_size=8",
         "trainer.max_epochs=12",
     ],
+    "averaged_on_a_plateau_and_unfrozen": [
+        "model=mlp",
+        "model.hidden=[16,8]",
+        "model.norm=batch",
+        "model.freeze=[layers.1.*,layers.2.*]",
+        "model.unfreeze_epoch=2",
+        "data=digits",
+        "callbacks=[default,ema]",
+        "scheduler=plateau",
+        "scheduler.patience=1",
+        "scheduler.min_change=0.2",
+        "trainer.batch_size=128",
+        "trainer.max_epochs=5",
+    ],
+    "stochastic_weight_averaging": [
+        "model=mlp",
+        "model.hidden=[16]",
+        "model.norm=batch",
+        "data=digits",
+        "callbacks=[default,swa]",
+        "callbacks.swa.start_epoch=1",
+        "scheduler=cosine_restarts",
+        "scheduler.period=2",
+        "trainer.batch_size=128",
+        "trainer.max_epochs=6",
+        "trainer.evaluate_every_steps=4",
+    ],
 }
-QUICK = ("mlp", "text", "augmented_images")
+QUICK = ("mlp", "text", "augmented_images", "averaged_on_a_plateau_and_unfrozen")
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
+from dltrain import registry
 from dltrain.checkpoint import CheckpointStore
-from dltrain.config import Config
+from dltrain.config import Config, TrainerSettings
 from dltrain.data import Data
+from dltrain.models import FittedModel
 from dltrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -62,6 +65,36 @@ class RunContext:
     data: Data
 
 
+def check_averaging(callbacks: dict[str, Any], trainer: TrainerSettings, model: nn.Module | None) -> list[str]:
+    """Returns the mistakes of callbacks that average the weights, before they are built.
+
+    Args:
+        callbacks: the settings of each, by name.
+        model: None where it could not be built.
+    """
+    averaging = []
+    for key, settings in callbacks.items():
+        kind = registry.find("callbacks", settings.name).factory
+        if isinstance(kind, type) and issubclass(kind, Callback) and kind.overrides("averaged_weights"):
+            averaging.append(key)
+    problems = [
+        f"callbacks.{key}: the weights have one average, and callbacks.{averaging[0]} is one. Leave one of them out"
+        for key in averaging[1:]
+    ]
+    if isinstance(model, FittedModel):
+        return [
+            f"callbacks.{key}: the model is fitted in one step, so there is nothing to average" for key in averaging
+        ]
+    for key in averaging:
+        start, length = getattr(callbacks[key], "start_epoch", None), trainer.max_epochs
+        if start is not None and length is not None and start >= length:
+            problems.append(
+                f"callbacks.{key}.start_epoch = {start}: nothing would be averaged in trainer.max_epochs = {length}. "
+                f"Start sooner, as with callbacks.{key}.start_epoch={3 * length // 4}"
+            )
+    return problems
+
+
 class Callback:
     """Base of all callbacks: hooks that do nothing. A hook that is not overridden costs nothing."""
 
@@ -89,7 +122,7 @@ class Callback:
         """After each optimizer update."""
 
     def on_validation_end(self, trainer: Trainer) -> None:
-        """After a row of figures: ``trainer.row``."""
+        """After a row of figures: ``trainer.row``; the model holds the weights that were evaluated."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """After each epoch; ``trainer.state.epoch`` counts it already."""
@@ -105,6 +138,14 @@ class Callback:
 
     def best_weights(self) -> dict[str, torch.Tensor] | None:
         """Returns weights that should be evaluated at the end instead of the last ones, or None."""
+        return None
+
+    def averaged_weights(self, trainer: Trainer) -> dict[str, torch.Tensor] | None:
+        """Returns weights that should be evaluated instead of the model's, some or all of them by name, or None.
+
+        The trainer asks before each evaluation, and the model holds them until ``on_validation_end`` is over. A run
+        has one callback at most that overrides this. ``state_dict`` has them under ``averages.KEY``.
+        """
         return None
 
     def result(self) -> dict[str, Any]:

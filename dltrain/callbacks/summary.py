@@ -13,8 +13,11 @@ from dltrain.callbacks.base import Callback
 from dltrain.config import setting
 from dltrain.console import log
 from dltrain.data import Data, InputSpec, Task
+from dltrain.layers import device_of
+from dltrain.models import FittedModel, RuleModel, notes_of
 
 if TYPE_CHECKING:
+    from dltrain.config import Config
     from dltrain.trainer import Trainer
 
 
@@ -29,15 +32,17 @@ class Summary(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         config, data = self.context.config, self.context.data
-        log.info("data    %s: %s; %s", config.data.name, describe_task(data), describe_splits(data))
+        log.info("data    %s: %s; %s", config.data.name, describe_task(data.task), describe_splits(data))
         log.info(
-            "model   %s: %s parameters; optimizer %s, lr %g",
+            "model   %s: %s parameters%s; %s",
             config.model.name,
             f"{count_parameters(trainer.model):,}",
-            config.optimizer.name,
-            config.optimizer.lr,
+            _trained(trainer.model, config.transfer.unfreeze_epoch),
+            _learns(trainer.model, config),
         )
-        device = next(trainer.model.parameters()).device
+        for note in notes_of(trainer.model):
+            log.info("        %s", note)
+        device = device_of(trainer.model)
         count = torch.get_num_threads()
         threads = f", {count} thread{'s' if count > 1 else ''}" if device.type == "cpu" else ""
         log.info("device  %s, %s%s", device.type, config.device.precision, threads)
@@ -46,13 +51,29 @@ class Summary(Callback):
             log.info("resumed at epoch %s, step %s", trainer.state.epoch, trainer.state.step)
 
 
+def _learns(model: nn.Module, config: Config) -> str:
+    """Returns what changes the weights."""
+    if isinstance(model, FittedModel):
+        return "fitted at once"
+    by = "its own rule" if isinstance(model, RuleModel) else f"optimizer {config.optimizer.name}"
+    return f"{by}, lr {config.optimizer.lr:g}"
+
+
+def _trained(model: nn.Module, unfreeze_epoch: int | None) -> str:
+    """Returns how many parameters are trained, where it is a part of them."""
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    if not 0 < trained < count_parameters(model):
+        return ""
+    after = "" if unfreeze_epoch is None else f", more after {unfreeze_epoch} epoch{'s' if unfreeze_epoch != 1 else ''}"
+    return f", {trained:,} of them trained{after}"
+
+
 def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def describe_task(data: Data) -> str:
+def describe_task(task: Task) -> str:
     """Returns what is predicted from what, in words."""
-    task = data.task
     if isinstance(task.inputs, dict):
         shape = " and ".join(f"{name} {_shape(spec)}" for name, spec in task.inputs.items())
     else:

@@ -22,7 +22,7 @@ def test_task_and_splits_are_told_in_words(data, tmp_path):
     model = "rnn" if data == "korean_text" else "linear"
     described = build_trainer(tmp_path, f"data={data}", f"model={model}", callbacks=("summary",))
     context = described.callbacks["summary"].context
-    assert (describe_task(context.data), describe_splits(context.data)) == TEXTS[data]
+    assert (describe_task(context.data.task), describe_splits(context.data)) == TEXTS[data]
 
 
 def test_a_run_starts_with_four_lines_and_a_resumed_one_says_where(tmp_path, capsys):

@@ -1,0 +1,280 @@
+"""Transfer learning: first weights from another run or a file, and parameters that are not trained for a time."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from dltrain import averages, checkpoint, run_folder
+from dltrain.averages import Weights
+from dltrain.config import TransferSettings
+from dltrain.errors import CheckpointError, ConfigError, did_you_mean
+
+# Where programs put the weights in a file that holds more than these.
+_NESTED = ("state_dict", "model_state_dict", "model", "weights")
+_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+_MAX_LINES = 5
+
+
+# --- first weights ----------------------------------------------------------------------------------------
+
+
+def source(init_from: str) -> Path:
+    """Returns the file or the run folder that ``model.init_from`` means, absolute.
+
+    Raises:
+        ConfigError: there is none, or several runs are meant.
+    """
+    path = Path(init_from).expanduser().absolute()
+    if path.is_file():
+        if path.suffix not in _FILES:
+            raise ConfigError(f"model.init_from = '{init_from}': a file of weights ends in {', '.join(_FILES)}")
+        return path
+    if path.suffix in _FILES:
+        beside = [file.name for file in path.parent.glob("*") if file.suffix in _FILES]
+        raise ConfigError(f"model.init_from = '{init_from}': there is no such file.{did_you_mean(path.name, beside)}")
+    try:
+        return run_folder.find_run(str(path) if path.is_dir() else init_from).path.absolute()
+    except ConfigError as error:
+        raise ConfigError(f"model.init_from = '{init_from}': no file, and no run either: {error}") from error
+
+
+def load_first_weights(model: nn.Module, path: Path) -> list[str]:
+    """Loads each tensor of a run's best weights, or of a file, whose name and shape are those of one of the model.
+
+    Args:
+        path: as ``source`` returns it.
+
+    Returns:
+        What was loaded and what was not, as lines for a person.
+
+    Raises:
+        ConfigError: nothing fits.
+        CheckpointError: the run has no weights, or the file is damaged or holds more than weights.
+    """
+    own = model.state_dict()
+    given = _without_prefix(_read(path), own)
+    fitting = {name: tensor for name, tensor in given.items() if name in own and _fits(tensor, own[name])}
+    if not any(tensor.is_floating_point() for tensor in fitting.values()):
+        raise ConfigError(
+            f"model.init_from = '{path}': nothing of it fits this model by name and shape. "
+            f"It has {_some(given)}; the model has {_some(own)}"
+        )
+    with torch.no_grad():
+        for name, tensor in fitting.items():
+            own[name].copy_(tensor)
+    share = sum(own[name].numel() for name in fitting) / sum(tensor.numel() for tensor in own.values())
+    return [
+        f"first weights from {path}: {len(fitting)} of {len(own)} tensors, {share:.1%} of the weights",
+        *_shortened([f"  starts anew: {_difference(name, own, given)}" for name in own if name not in fitting]),
+        *_shortened([f"  not used: {name} {tuple(given[name].shape)}" for name in given if name not in own]),
+    ]
+
+
+def _fits(tensor: torch.Tensor, own: torch.Tensor) -> bool:
+    return tensor.shape == own.shape and tensor.is_floating_point() == own.is_floating_point()
+
+
+def _difference(name: str, own: Weights, given: Weights) -> str:
+    """Returns why a tensor of the model was not loaded."""
+    if name not in given:
+        return f"{name} {tuple(own[name].shape)}, which is not there"
+    there, here = tuple(given[name].shape), tuple(own[name].shape)
+    if there == here:
+        return f"{name}, which is {given[name].dtype} there and {own[name].dtype} here"
+    return f"{name}, which is {there} there and {here} here"
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    if len(lines) <= _MAX_LINES:
+        return lines
+    return [*lines[: _MAX_LINES - 1], f"  and {len(lines) - _MAX_LINES + 1} more"]
+
+
+def _some(weights: Weights) -> str:
+    shown = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(weights.items())[:3])
+    return shown + (", ..." if len(weights) > 3 else "")
+
+
+def _without_prefix(given: Weights, own: Weights) -> Weights:
+    """Returns the weights without what stands in front of all their names, as "module.", where more of them fit so."""
+    best = given
+    while given:
+        prefix = next(iter(given)).partition(".")[0] + "."
+        if not all(name.startswith(prefix) and name != prefix for name in given):
+            break
+        given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+        if _count(given, own) > _count(best, own):
+            best = given
+    return best
+
+
+def _count(given: Weights, own: Weights) -> int:
+    return sum(name in own for name in given)
+
+
+def _read(path: Path) -> Weights:
+    """Returns the weights in a run or a file, by name.
+
+    Raises:
+        CheckpointError: there are none, or the file is damaged or holds more than weights.
+    """
+    if path.is_dir():
+        return averages.weights_in(checkpoint.load_state(run_folder.RunFolder(path), "best")[1])
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    weights = _state_dict(content)
+    if not weights:
+        kind = type(content).__name__
+        held = f"a dict with {', '.join(map(repr, content))}" if isinstance(content, dict) else f"a {kind}"
+        raise CheckpointError(
+            f"{path} holds no weights by name, but {held}. Save them with torch.save(model.state_dict(), PATH)"
+        )
+    return weights
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            ours = "dltrain" in (file.metadata() or {})
+        if ours:
+            return averages.weights_in(checkpoint.unpack(path.read_bytes(), path))
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged, or no safetensors file: {error}") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    """Reads what ``torch.save`` wrote; nothing but tensors and plain containers, so that no code of the file runs."""
+    try:
+        with warnings.catch_warnings():  # of old formats, and of pickles that are refused next
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not re.search("unsupported (global|class)", str(error), re.IGNORECASE):
+            raise CheckpointError(f"{path} is damaged, or no file of torch.save") from error
+        raise CheckpointError(
+            f"{path} holds more than weights. To read that would run code of the file, so it is refused. Where you "
+            "trust it, save its weights alone: torch.save(model.state_dict(), PATH)"
+        ) from error
+    except Exception as error:  # a damaged file makes the reader raise nearly anything
+        raise CheckpointError(f"{path} is damaged, or no file of torch.save") from error
+
+
+def _state_dict(content: Any) -> Weights:
+    """Returns the tensors by name in what a file holds; {} where there are none."""
+    if not isinstance(content, dict):
+        return {}
+    for key in _NESTED:
+        if isinstance(content.get(key), dict):
+            return _state_dict(content[key])
+    return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+# --- frozen parameters ------------------------------------------------------------------------------------
+
+
+def freeze(model: nn.Module, settings: TransferSettings) -> None:
+    """Takes the gradient from the parameters that the patterns fit.
+
+    Raises:
+        ConfigError: a pattern fits none, or there is nothing to unfreeze.
+    """
+    if settings.unfreeze_epoch is not None and not settings.freeze:
+        raise ConfigError(
+            f"model.unfreeze_epoch = {settings.unfreeze_epoch}: nothing is frozen. Say what is: model.freeze=[PATTERN]"
+        )
+    named = dict(model.named_parameters())
+    problems = [
+        f"model.freeze: no parameter fits '{pattern}'.{did_you_mean(pattern, named)}"
+        for pattern in settings.freeze
+        if not any(fnmatchcase(name, pattern) for name in named)
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    for name in _frozen_names(model, settings):
+        named[name].requires_grad_(False)
+
+
+def trained_later(model: nn.Module, settings: TransferSettings) -> frozenset[str]:
+    """Returns the names of the parameters that are frozen now and trained later."""
+    return _frozen_names(model, settings) if settings.unfreeze_epoch is not None else frozenset()
+
+
+def check_some_train(model: nn.Module) -> None:
+    """
+    Raises:
+        ConfigError: nothing would be trained until something is unfrozen.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            "model.freeze: every parameter is frozen, so there is nothing to train before model.unfreeze_epoch. "
+            "Leave some free, such as those of the last layer"
+        )
+
+
+def _frozen_names(model: nn.Module, settings: TransferSettings) -> frozenset[str]:
+    if settings.unfreeze_epoch == 0:
+        return frozenset()
+    named = [name for name, _ in model.named_parameters()]
+    return frozenset(name for name in named if any(fnmatchcase(name, pattern) for pattern in settings.freeze))
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """What is frozen while a model is trained, as a function of the epoch alone.
+
+    Layers of batch or instance normalisation whose parameters are all frozen stay in evaluation mode as well: their
+    statistics are those that the frozen layers before and after them were trained with, and must not move.
+
+    Attributes:
+        later: parameters that are frozen until ``unfreeze_epoch``.
+        statistics: normalisation layers, each with its parameters.
+    """
+
+    later: tuple[nn.Parameter, ...]
+    unfreeze_epoch: int | None
+    statistics: tuple[tuple[nn.Module, tuple[nn.Parameter, ...]], ...]
+
+    def apply(self, epoch: int) -> None:
+        """Freezes what is frozen in an epoch; called when the model is in training mode."""
+        trains = self.unfreeze_epoch is not None and epoch >= self.unfreeze_epoch
+        for parameter in self.later:
+            parameter.requires_grad_(trains)
+        for layer, parameters in self.statistics:
+            layer.train(any(parameter.requires_grad for parameter in parameters))
+
+
+def freezing(model: nn.Module, settings: TransferSettings, trained: list[nn.Parameter]) -> Freezing | None:
+    """Returns what is frozen in a training, or None where nothing has to be done for it.
+
+    Args:
+        model: after ``freeze``, and after the optimizer froze what it does not train.
+        trained: the parameters that the optimizer has.
+    """
+    held = {id(parameter) for parameter in trained}
+    named = dict(model.named_parameters())
+    later = [named[name] for name in trained_later(model, settings) if id(named[name]) in held]
+    statistics = []
+    for layer in model.modules():
+        parameters = tuple(layer.parameters(recurse=False))
+        tracks = isinstance(layer, _NormBase) and layer.track_running_stats
+        if tracks and parameters and not any(parameter.requires_grad for parameter in parameters):
+            statistics.append((layer, parameters))
+    if not later and not statistics:
+        return None
+    return Freezing(tuple(later), settings.unfreeze_epoch, tuple(statistics))
