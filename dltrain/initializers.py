@@ -117,7 +117,7 @@ def _fill(layer: nn.Module, own: str, scheme: str, number: float) -> None:
         parameter.fill_(number)
     elif parameter.dim() < 2 or scheme == "zeros":
         parameter.zero_()
-        if scheme != "zeros" and isinstance(layer, nn.LSTM) and own.startswith("bias_ih"):
+        if scheme != "zeros" and isinstance(layer, nn.RNNBase) and layer.mode == "LSTM" and own.startswith("bias_ih"):
             _open_forget_gate(layer, parameter)
     elif scheme == "normal":
         nn.init.normal_(parameter, 0.0, number)
@@ -132,7 +132,7 @@ def _fill(layer: nn.Module, own: str, scheme: str, number: float) -> None:
         _PLAIN[scheme](parameter)
 
 
-def _open_forget_gate(layer: nn.LSTM, bias: torch.Tensor) -> None:
+def _open_forget_gate(layer: nn.RNNBase, bias: torch.Tensor) -> None:
     """Sets the forget gate's bias to 1 (Jozefowicz, Zaremba and Sutskever 2015); rows: input, forget, cell, output.
 
     PyTorch adds two biases, of which the second stays 0.
