@@ -1,48 +1,140 @@
-"""Text from a language model, a token at a time."""
+"""Text from a trained model: what a language model writes on, and what an encoder and decoder answer."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dltrain.data.text.tokens import PADDING, TextCodec, join
+from dltrain.console import log
+from dltrain.data.text.tokens import END, PADDING, START, TextCodec, join, tokenize
+from dltrain.decoding import Writer, drawn, likeliest
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.models.seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the next token is chosen.
+
+    Attributes:
+        beam: how many texts the search for the likeliest one keeps; 1 takes the likeliest token each time.
+        temperature: 0 searches; above, tokens are drawn from softmax(logits / t).
+        seed: of the draws; None draws anew each time.
+    """
+
+    beam: int = 1
+    temperature: float = 0.0
+    seed: int | None = None
+
+    def write(self, writer: Writer, first: int, end: int | None, longest: int) -> list[int]:
+        """Returns the tokens that follow ``first``, as ``decoding`` has it."""
+        if self.temperature == 0:
+            return list(likeliest(writer, first, end=end, longest=longest, beam=self.beam).tokens)
+        generator = torch.Generator()
+        if self.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(self.seed)
+        return drawn(writer, first, end=end, longest=longest, temperature=self.temperature, generator=generator)
 
 
 @torch.inference_mode()
-def generate(
-    model: nn.Module,
-    codec: TextCodec,
-    prompt: str,
-    num_tokens: int,
-    temperature: float,
-    seed: int | None = None,
-) -> str:
-    """Returns the prompt with ``num_tokens`` more tokens.
-
-    Args:
-        temperature: 0 takes the likeliest token each time; above, tokens are drawn from softmax(logits / t).
-        seed: of the draws; None draws anew each time.
+def write_on(model: nn.Module, codec: TextCodec, prompt: str, num_tokens: int, choice: Choice) -> str:
+    """Returns the prompt with ``num_tokens`` more tokens of a language model.
 
     Raises:
-        ConfigError: the prompt holds what the model has never seen.
+        ConfigError: the prompt is empty, or the model has never seen it.
     """
-    model.eval()
+    numbers = _read(codec, prompt)
+    written = choice.write(_WritingOn(model.eval(), codec, numbers[:-1]), numbers[-1], None, num_tokens)
+    return join(codec.vocabulary.decode([*numbers, *written]), codec.kind)
+
+
+@torch.inference_mode()
+def answer(model: Seq2Seq, source: TextCodec, target: TextCodec, prompt: str, longest: int, choice: Choice) -> str:
+    """Returns what a model of pairs writes for a prompt, of which it reads ``source.context`` tokens at most.
+
+    Args:
+        source, target: of the texts that the model reads, and of those that it writes.
+        longest: tokens of the answer at most, its end among them.
+
+    Raises:
+        ConfigError: the prompt is empty, or the model has never seen any of it.
+    """
+    numbers = _read(source, prompt)
+    if len(numbers) > source.context:
+        log.info("of %d tokens of the prompt the first %d are read, as in training", len(numbers), source.context)
+        numbers = numbers[: source.context]
+    start, end = target.vocabulary.encode((START, END))
+    unwritten = [PADDING, start, target.vocabulary.unknown]
+    written = choice.write(_Answering(model.eval(), numbers, unwritten), start, end, longest)
+    return join(target.vocabulary.decode(number for number in written if number != end), target.kind)
+
+
+def _read(codec: TextCodec, prompt: str) -> list[int]:
+    """Returns the numbers of a prompt, and says what of it stands as unknown.
+
+    Raises:
+        ConfigError: the prompt is empty, or holds only what the model has never seen.
+    """
     numbers = codec.encode_prompt(prompt)
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
-    device = next(model.parameters()).device
-    for _ in range(num_tokens):
-        logits = model(codec.window(numbers).to(device))[0].float().cpu()  # (V,), or (T, V) where each step has one
-        logits = logits[-1] if logits.dim() == 2 else logits
-        logits[PADDING] = -torch.inf  # padding stands for no token, and the unknown token for no text
-        if codec.vocabulary.unknown is not None:
-            logits[codec.vocabulary.unknown] = -torch.inf
-        if temperature == 0:
-            numbers.append(int(logits.argmax()))
-        else:
-            chances = torch.softmax(logits / temperature, dim=0)
-            numbers.append(int(torch.multinomial(chances, 1, generator=generator)))
-    return join(codec.vocabulary.decode(numbers), codec.kind)
+    tokens = tokenize(prompt, codec.kind, codec.tokenizer)
+    unknown = [token for token, n in zip(tokens, numbers, strict=True) if n == codec.vocabulary.unknown]
+    if len(unknown) == len(numbers):
+        raise ConfigError(
+            f"the model has seen nothing of the prompt '{prompt}' in its training. Give one with other words"
+        )
+    if unknown:
+        log.info("unknown to the model, from the prompt: %s", ", ".join(dict.fromkeys(unknown)))
+    return numbers
+
+
+class _WritingOn(Writer):
+    """A language model, which reads its texts anew for each token."""
+
+    def __init__(self, model: nn.Module, codec: TextCodec, numbers: list[int]) -> None:
+        self.model, self.codec = model, codec
+        self.texts = torch.tensor([numbers], dtype=torch.int64)  # (N, tokens so far)
+        self.unwritten = [PADDING, codec.vocabulary.unknown]
+        self.device = next(model.parameters()).device
+
+    def next_logits(self, parents: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        self.texts = torch.cat((self.texts[parents], tokens.unsqueeze(1)), dim=1)
+        windows = torch.cat([self.codec.window(text) for text in self.texts.tolist()])
+        logits = self.model(windows.to(self.device))  # (N, V), or (N, T, V) where each step has one
+        return _allowed(logits[:, -1] if logits.dim() == 3 else logits, self.unwritten)
+
+
+class _Answering(Writer):
+    """A decoder, which keeps its state from token to token; the encoder reads the prompt once."""
+
+    def __init__(self, model: Seq2Seq, numbers: list[int], unwritten: list[int | None]) -> None:
+        self.model, self.unwritten = model, unwritten
+        self.device = next(model.parameters()).device
+        self.source = torch.tensor([numbers], device=self.device)  # (1, S)
+        self.states, self.state = model.encode(self.source)
+
+    def next_logits(self, parents: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        parents, count = parents.to(self.device), len(tokens)
+        state = tuple(part[:, parents] for part in self.state)
+        states, source = self.states.expand(count, -1, -1), self.source.expand(count, -1)
+        logits, self.state = self.model.decode(tokens.unsqueeze(1).to(self.device), state, states, source)
+        return _allowed(logits[:, 0], self.unwritten)
+
+
+def _allowed(logits: torch.Tensor, unwritten: list[int | None]) -> torch.Tensor:
+    """Returns logits (N, V) on the CPU, -inf for tokens that stand for no text.
+
+    Raises:
+        CheckpointError: they are no numbers.
+    """
+    logits = logits.float().cpu()
+    if logits.isnan().any():
+        raise CheckpointError(
+            "the model gives NaN instead of chances: its weights are of a training that went wrong. Take an earlier "
+            "--checkpoint, or train it anew with a lower optimizer.lr"
+        )
+    logits[:, [number for number in unwritten if number is not None]] = -torch.inf
+    return logits

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 
 import pytest
 import torch
-from training import train
+from training import settings_of, train
 
-from dltrain.data.text.tokens import TextCodec, tokenize
-from dltrain.errors import ConfigError
-from dltrain.generate import generate
+from dltrain import registry
+from dltrain.data import InputSpec, Task
+from dltrain.data.text.tokens import END, START, UNKNOWN, TextCodec, Vocabulary, tokenize
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.generate import Choice, answer, write_on
 
+GREEDY = Choice()
 LINES = ["경마장에 있는 말이 뛰고 있다", "그의 말이 법이다", "가는 말이 고와야 오는 말이 곱다"]
 
 
@@ -36,19 +40,19 @@ def test_greedy_text_is_the_line_that_was_learnt(name, trained):
     model, codec = trained(name)
     for line in LINES:
         words = line.split()
-        assert generate(model, codec, words[0], len(words) - 1, temperature=0) == line
+        assert write_on(model, codec, words[0], len(words) - 1, GREEDY) == line
 
 
 def test_a_prompt_may_have_several_words(trained):
     model, codec = trained("lstm")
-    assert generate(model, codec, "  가는   말이 ", 4, temperature=0) == LINES[2]
+    assert write_on(model, codec, "  가는   말이 ", 4, GREEDY) == LINES[2]
 
 
 def test_draws_repeat_with_a_seed_and_differ_without(trained):
     model, codec = trained("lstm")
 
     def draws(seed):
-        return [generate(model, codec, "그의", 12, temperature=3.0, seed=s) for s in seed]
+        return [write_on(model, codec, "그의", 12, Choice(temperature=3.0, seed=s)) for s in seed]
 
     assert draws(range(5)) == draws(range(5))
     assert len(set(draws(range(5)))) == 5
@@ -58,18 +62,18 @@ def test_draws_repeat_with_a_seed_and_differ_without(trained):
 def test_draws_leave_the_global_generator_alone(trained):
     model, codec = trained("lstm")
     before = torch.get_rng_state()
-    generate(model, codec, "그의", 5, temperature=2.0, seed=1)
+    write_on(model, codec, "그의", 5, Choice(temperature=2.0, seed=1))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_low_temperature_comes_near_to_the_likeliest(trained):
     model, codec = trained("lstm")
-    assert generate(model, codec, "경마장에", 4, temperature=0.01, seed=3) == LINES[0]
+    assert write_on(model, codec, "경마장에", 4, Choice(temperature=0.01, seed=3)) == LINES[0]
 
 
 def test_padding_and_the_unknown_token_are_never_written(trained):
     model, codec = trained("lstm")
-    words = generate(model, codec, "그의", 300, temperature=1000.0, seed=0).split()
+    words = write_on(model, codec, "그의", 300, Choice(temperature=1000.0, seed=0)).split()
     assert len(words) == 301 and set(words) == set(codec.vocabulary.tokens)
 
 
@@ -81,7 +85,7 @@ def test_syllables_and_jamo_are_put_together(kind, epochs, tmp_path):
     )  # fmt: skip
     codec = TextCodec.from_dict(outcome.folder.read_task()["preprocessing"])
     missing = len(tokenize(LINES[1], kind)) - len(tokenize("그의", kind))
-    text = generate(outcome.parts.model, codec, "그의", missing, temperature=0)
+    text = write_on(outcome.parts.model, codec, "그의", missing, GREEDY)
     assert text.startswith("그의") and unicodedata.is_normalized("NFC", text)
     if kind == "syllable":
         assert text == LINES[1]
@@ -99,5 +103,123 @@ def test_syllables_and_jamo_are_put_together(kind, epochs, tmp_path):
 def test_a_prompt_that_the_model_cannot_read_is_refused(prompt, message, trained):
     model, codec = trained("lstm")
     with pytest.raises(ConfigError) as caught:
-        generate(model, codec, prompt, 3, temperature=0)
+        write_on(model, codec, prompt, 3, GREEDY)
     assert str(caught.value).startswith(message)
+
+
+def test_a_beam_finds_the_likeliest_words_to_add(trained):
+    model, codec = trained("lstm")
+    prompt = codec.encode_prompt("그의")
+    found = write_on(model, codec, "그의", 2, Choice(beam=1000)).split()[1:]
+
+    @torch.inference_mode()
+    def log_probability(words):
+        numbers, total = list(prompt), 0.0
+        for number in codec.vocabulary.encode(words):
+            logits = model(codec.window(numbers))[0]
+            logits[0] = -torch.inf
+            total += float(logits.log_softmax(0)[number])
+            numbers.append(number)
+        return total
+
+    best = max(itertools.product(codec.vocabulary.tokens, repeat=2), key=log_probability)
+    assert found == list(best)
+
+
+def test_a_language_model_that_knows_no_word_of_the_prompt_refuses_it(trained):
+    model, codec = trained("lstm")
+    known = Vocabulary((*codec.vocabulary.tokens[:-1], UNKNOWN))
+    with pytest.raises(
+        ConfigError, match=r"^the model has seen nothing of the prompt '강아지가 또' in its training\. "
+    ):
+        write_on(model, TextCodec("word", known, codec.context), "강아지가 또", 3, GREEDY)
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+
+SOURCE = TextCodec("word", Vocabulary((START, END, "x", "y", UNKNOWN)), 4, form="sequence")
+TARGET = TextCodec("word", Vocabulary((START, END, "a", "b", "c", UNKNOWN)), 3, form="sequence")
+
+
+def pair_model(seed=0, **changes):
+    """Returns a small model with random weights, so large that its answers differ."""
+    torch.manual_seed(seed)
+    sides = {
+        name: InputSpec((codec.context + 1,), "int64", vocabulary_size=len(codec.vocabulary), padding="right")
+        for name, codec in (("source", SOURCE), ("target", TARGET))
+    }
+    task = Task("seq2seq", sides, len(TARGET.vocabulary), per_step=True)
+    settings = settings_of("model", "seq2seq", **{"embedding": 8, "hidden": 16, "init": "normal 0.7", **changes})
+    return registry.build("model", settings, task=task).eval()
+
+
+@pytest.mark.parametrize("changes", [{}, {"attention": False}, {"cell": "lstm"}], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_beam_finds_the_best_of_all_answers(seed, changes):
+    """With probabilities that the model gives whole answers at once, as in training."""
+    model, longest = pair_model(seed, **changes), 4
+    words = [words for count in range(longest) for words in itertools.product("abc", repeat=count)]
+
+    @torch.inference_mode()
+    def score(words):
+        numbers = torch.tensor([TARGET.vocabulary.encode([START, *words, END])])
+        source = torch.tensor([SOURCE.encode("x y y")])
+        logits = model({"source": source, "target": numbers[:, :-1]})[0].double()
+        logits[:, [0, 1, 6]] = -torch.inf
+        log_probability = logits.log_softmax(1).gather(1, numbers[0, 1:, None]).sum()
+        return float(log_probability) / ((5 + len(words) + 1) / 6) ** 0.6
+
+    best = max(words, key=score)
+    assert answer(model, SOURCE, TARGET, "x y y", longest, Choice(beam=1000)) == " ".join(best)
+
+
+def test_the_question_is_read_once_whatever_the_length_of_the_answer():
+    model, calls = pair_model(), []
+    model.encoder.register_forward_hook(lambda *_: calls.append("encoder"))
+    model.decoder.register_forward_hook(lambda _, inputs, __: calls.append(inputs[0].shape[1]))
+    for choice in (GREEDY, Choice(beam=3), Choice(temperature=100.0, seed=2)):
+        calls.clear()
+        answer(model, SOURCE, TARGET, "x", 30, choice)
+        assert calls[0] == "encoder" and set(calls[1:]) == {1}  # one token at a time, each once
+
+
+def test_no_answer_holds_what_stands_for_no_text():
+    model = pair_model()
+    model.output.bias.data[[0, 1, 6]] = 50.0  # padding, start and unknown would always be the likeliest
+    model.output.bias.data[2] = -50.0
+    for choice in (GREEDY, Choice(beam=4), Choice(temperature=1000.0, seed=0)):
+        words = answer(model, SOURCE, TARGET, "x", 40, choice).split()
+        assert len(words) <= 40 and set(words) <= {"a", "b", "c"}
+    assert len(answer(model, SOURCE, TARGET, "x", 5, GREEDY).split()) == 5
+
+
+def test_a_question_may_hold_unknown_words_and_only_its_beginning_is_read(caplog):
+    model = pair_model()
+    caplog.set_level("INFO", logger="dltrain")
+    greedy = [answer(model, SOURCE, TARGET, prompt, 6, GREEDY) for prompt in ("x 하늘 y y", "x 땅 y y x x x")]
+    assert greedy[0] == greedy[1]
+    assert caplog.messages == [
+        "unknown to the model, from the prompt: 하늘",
+        "unknown to the model, from the prompt: 땅",
+        "of 7 tokens of the prompt the first 4 are read, as in training",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("하늘 땅", "the model has seen nothing of the prompt '하늘 땅' in its training. Give one with other words"),
+        (" ", "the prompt is empty: give at least one word"),
+    ],
+)
+def test_a_question_of_which_nothing_is_known_is_refused(prompt, message):
+    with pytest.raises(ConfigError) as caught:
+        answer(pair_model(), SOURCE, TARGET, prompt, 6, GREEDY)
+    assert str(caught.value) == message
+
+
+def test_weights_that_are_no_numbers_are_told():
+    model = pair_model()
+    model.output.bias.data[3] = torch.nan
+    with pytest.raises(CheckpointError, match=r"^the model gives NaN instead of chances: "):
+        answer(model, SOURCE, TARGET, "x", 6, GREEDY)
