@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = runs.load_config(runs.saved_config(folder), arguments)
 
     from dltrain import device
+    from dltrain.coefficients import coefficients_of
     from dltrain.errors import ConfigError
     from dltrain.evaluate import evaluate
     from dltrain.guards import memory_errors
@@ -60,6 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
             "classes": list(parts.data.task.class_names),
             "rows_true_columns_predicted": metrics.confusion.tolist(),
         }
+    coefficients = coefficients_of(parts.model, parts.data)
+    if coefficients is not None:
+        evaluation["coefficients"] = coefficients
     write_json(folder.evaluation, evaluation)
     if arguments.json:
         print(json.dumps(evaluation, ensure_ascii=False))
@@ -95,4 +99,21 @@ def _print(folder: RunFolder, parts: Parts, evaluation: dict[str, Any]) -> None:
             cells = [f"[bold]{count}[/]" if place == other else str(count or "") for other, count in enumerate(row)]
             table.add_row(confusion["classes"][place], *cells)
         console.print(table)
+    if "coefficients" in evaluation:
+        _print_coefficients(evaluation["coefficients"])
     console.print(f"written to {folder.evaluation}", markup=False, soft_wrap=True)
+
+
+def _print_coefficients(coefficients: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print("what each output adds for one more of a feature, in the data's own units")
+    table = Table()
+    table.add_column("")
+    for output in coefficients:
+        table.add_column(output, justify="right")
+    for name in next(iter(coefficients.values())):
+        table.add_row(name, *[f"{values[name]:.8g}" for values in coefficients.values()])
+    console.print(table)

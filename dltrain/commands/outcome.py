@@ -28,10 +28,12 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     table.add_column("metric")
     titles = ["training", "evaluated" if data.evaluates_training_data else "validation"]
     if test:
-        titles.append("test" if result["test_weights"] == "last" else "test, best weights")
+        owner = outcome.trainer.callbacks.get(result["test_weights"])  # none of the last weights
+        kind = "averaged" if owner is not None and owner.overrides("averaged_weights") else "best"
+        titles.append("test" if owner is None else f"test, {kind} weights")
     for title in titles:
         table.add_column(title, justify="right")
-    for name in metric_names(data.task, evaluating=True):
+    for name in metric_names(data.task, evaluating=True, loss=outcome.parts.loss):
         row = [last.get(f"{split}/{name}") for split in ("train", "val")] + ([test.get(f"test/{name}")] if test else [])
         table.add_row(name, *["" if value is None else number(value) for value in row])
     console.print(table)
@@ -48,11 +50,14 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
 
 def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
     """Returns the commands that are worth typing next, each with what it does."""
+    from dltrain.models import FittedModel
+
     run, data = outcome.folder.path, outcome.parts.data
     newest = run_folder.all_runs()[-1:]
     name = "last" if any(found.path == run for found in newest) else run
     steps = []
-    longer = runs.longer(outcome.parts.config, outcome.result)
+    fitted_at_once = isinstance(outcome.parts.model, FittedModel)
+    longer = [] if fitted_at_once else runs.longer(outcome.parts.config, outcome.result)
     if outcome.folder.checkpoints.is_dir():
         meaning = "all figures, and which classes are mistaken"
         if data.task.kind == "next_token":

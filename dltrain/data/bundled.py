@@ -30,13 +30,34 @@ class BundledSettings(SplitSettings):
     )
 
 
-@registry.register("data", "iris", BundledSettings)
-def iris(settings: BundledSettings) -> Data:
+_IRIS_MEASURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+
+
+@dataclass(frozen=True)
+class IrisSettings(BundledSettings):
+    measures: list[str] = setting("The measures that are inputs.", choices=_IRIS_MEASURES)
+    species: str | None = setting(
+        "One species to tell from the others; null tells all three apart.",
+        choices=("setosa", "versicolor", "virginica"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.measures or len(set(self.measures)) < len(self.measures):
+            raise ValueError(f"measures = {self.measures}: give at least one, and each once")
+
+
+@registry.register("data", "iris", IrisSettings)
+def iris(settings: IrisSettings) -> Data:
     """150 flowers, 4 lengths and widths in cm, 3 species (Fisher 1936)."""
     with scikit_learn_file("iris.csv").open(encoding="utf-8") as file:
         header, *rows = list(csv.reader(file))
-    table = np.array(rows, dtype=np.float64)
-    return classification(settings, table[:, :4], table[:, 4], tuple(header[2:5]), shape=(4,))
+    table, names = np.array(rows, dtype=np.float64), tuple(header[2:5])
+    features = table[:, [_IRIS_MEASURES.index(measure) for measure in settings.measures]]
+    classes = table[:, 4]
+    if settings.species is not None:
+        classes, names = classes == names.index(settings.species), (f"not {settings.species}", settings.species)
+    return classification(settings, features, classes, names, shape=(features.shape[1],))
 
 
 @registry.register("data", "digits", BundledSettings)
@@ -82,16 +103,17 @@ def scikit_learn_file(name: str) -> Path:
 def classification(
     settings: BundledSettings,
     features: NDArray[np.float64],
-    classes: NDArray[np.float64],
+    classes: NDArray[np.float64] | NDArray[np.bool_],
     class_names: tuple[str, ...],
     shape: tuple[int, ...],
 ) -> Data:
-    """Splits (by class), scales and casts a table with one class a row."""
+    """Splits (by class), scales and casts a table with one class a row; of two classes the second is a yes."""
     labels = classes.astype(np.int64)
     train, validation, test = split_indices(len(labels), settings, labels)
     shift, scale = _scaling(features[train], settings.scaling)
     inputs = torch.from_numpy(((features - shift) / scale).astype(np.float32)).reshape(-1, *shape)
-    targets = torch.from_numpy(labels)
+    binary = len(class_names) == 2
+    targets = torch.from_numpy(labels.astype(np.float32))[:, None] if binary else torch.from_numpy(labels)
 
     def samples(indices: NDArray[np.int64]) -> Samples:
         index = torch.from_numpy(indices)
@@ -99,7 +121,7 @@ def classification(
 
     training = samples(train)
     return Data(
-        Task("multiclass", InputSpec(shape), len(class_names), class_names),
+        Task("binary" if binary else "multiclass", InputSpec(shape), 1 if binary else len(class_names), class_names),
         train=training,
         validation=samples(validation) if len(validation) else training,
         test=samples(test) if len(test) else None,

@@ -15,7 +15,8 @@ Shapes in comments: B batch, T time, C channels, D features, H hidden units, K c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -51,13 +52,19 @@ class RuleModel(nn.Module, ABC):
 class FittedModel(nn.Module, ABC):
     """A model that is fitted to all training samples at once, in a single step.
 
-    What it learns are buffers. Their sizes may depend on the samples: ``load_state_dict`` must then take tensors
-    of other shapes than the buffers have.
+    What it learns are parameters that need no gradient.
     """
 
     @abstractmethod
     def fit(self, inputs: Tensors, targets: Tensors, weights: torch.Tensor | None) -> None:
         """Fits to all samples, inputs (N, ...), targets (N, ...) and, where samples count differently, weights (N,)."""
+
+    def make_room(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Gives parameters whose sizes depend on the samples those that they have in a state that is to be loaded."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        self.make_room(state_dict)
+        return super().load_state_dict(state_dict, strict, assign)
 
 
 def notes_of(model: nn.Module) -> tuple[str, ...]:

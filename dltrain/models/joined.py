@@ -11,7 +11,7 @@ from dltrain import activations, initializers, registry
 from dltrain.config import setting
 from dltrain.data import InputSpec, Task, Tensors
 from dltrain.errors import ConfigError
-from dltrain.models import require_values
+from dltrain.models import WithAuxiliary, require_values
 from dltrain.models.columns import row_of
 
 
@@ -20,6 +20,9 @@ class WideDeepSettings:
     name: str = setting("Name of the model.")
     hidden: list[int] = setting("Units of each hidden layer of the deep part, first to last.", min=1)
     activation: str = setting("Function after each hidden layer.", choices=activations.CHOICES)
+    auxiliary: float = setting(
+        "Share of the loss, in training, of an output of the deep part alone; 0 has no such output.", min=0, below=1
+    )
     init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
@@ -28,6 +31,7 @@ class WideDeep(nn.Module):
     """The input itself beside a deep network of it, joined to a linear output (Cheng et al. 2016).
 
     Of data with the inputs ``wide`` and ``deep`` each part takes its own; of one input, both parts take it.
+    An auxiliary output makes the deep part learn to predict by itself.
     """
 
     def __init__(self, settings: WideDeepSettings, *, task: Task) -> None:
@@ -36,13 +40,18 @@ class WideDeep(nn.Module):
         self.wide_row, wide_width = row_of(wide)
         self.deep = _Branch(deep, settings.hidden, settings.activation)
         self.output = nn.Linear(wide_width + self.deep.width, task.output_size)
+        self.share = settings.auxiliary
+        self.auxiliary = nn.Linear(self.deep.width, task.output_size) if self.share else None
         initializers.initialize(self, settings.init)
 
-    def forward(self, inputs: Tensors) -> torch.Tensor:
-        """Maps (B, ...), or {"wide": (B, ...), "deep": (B, ...)}, to (B, K)."""
+    def forward(self, inputs: Tensors) -> torch.Tensor | WithAuxiliary:
+        """Maps (B, ...), or {"wide": (B, ...), "deep": (B, ...)}, to (B, K), in training with auxiliary ones."""
         wide, deep = (inputs["wide"], inputs["deep"]) if isinstance(inputs, dict) else (inputs, inputs)
-        output: torch.Tensor = self.output(torch.cat([self.wide_row(wide), self.deep(deep)], dim=1))
-        return output
+        end = self.deep(deep)
+        output: torch.Tensor = self.output(torch.cat([self.wide_row(wide), end], dim=1))
+        if self.auxiliary is None or not self.training:
+            return output
+        return WithAuxiliary(output, {"deep": self.auxiliary(end)}, 1 - self.share, self.share)
 
 
 @dataclass(frozen=True)

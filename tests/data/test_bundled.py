@@ -81,6 +81,16 @@ def test_minmax_scaling_maps_the_training_samples_to_0_to_1(settings_of, name):
     assert torch.equal(high[varies], torch.ones_like(high[varies]))
 
 
+def test_iris_may_be_one_species_or_not_by_some_of_its_measures(settings_of):
+    changes = {"measures": ["petal_length", "petal_width"], "species": "setosa", "scaling": "none"}
+    data = load(settings_of, "iris", validation_fraction=0, test_fraction=0, **changes)
+    original = load_iris()
+    assert data.task.kind == "binary" and data.task.class_names == ("not setosa", "setosa")
+    assert data.task.input.shape == (2,) and data.task.output_size == 1
+    np.testing.assert_array_equal(data.train.inputs.numpy(), original.data[:, 2:].astype(np.float32))
+    np.testing.assert_array_equal(data.train.targets.numpy(), (original.target == 0).astype(np.float32)[:, None])
+
+
 def test_without_a_validation_share_the_training_samples_are_evaluated_and_it_is_said(settings_of):
     data = load(settings_of, "iris", validation_fraction=0)
     assert data.evaluates_training_data and data.notes == (NOTE,)
