@@ -21,6 +21,7 @@ class File:
         hash: "md5:..." or "sha256:..." of the published file. Without one nothing is downloaded.
         urls: the same bytes from several places; the first one is tried first.
         aliases: other names that it goes by. With or without ``.gz`` need not be said.
+        is_folder: it is a folder of files, too many to name.
     """
 
     name: str
@@ -28,6 +29,7 @@ class File:
     hash: str = ""
     urls: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    is_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,15 @@ _ALL = (
             ),
         ),
         places=("cifar-10", "CIFAR10"),
+    ),
+    Dataset(
+        "imagenet",
+        "thing in a photograph",
+        "1,331,167 images of many sizes, 1,000 classes",
+        "research only, not to be passed on",
+        "https://image-net.org/challenges/LSVRC/2012",
+        choices=((File("train", is_folder=True), File("val", is_folder=True)),),
+        holds="the photographs of ILSVRC 2012 in a folder for each class: train/<class>/*.JPEG and val/<class>/*.JPEG",
     ),
     Dataset(
         "nsmc",

@@ -65,7 +65,7 @@ def locate(dataset: str, root: str | None) -> dict[str, Path]:
 def find(dataset: Dataset) -> dict[str, Path] | None:
     """Returns the files of a data set where they are on this machine already, else None."""
     for folder in known_folders():
-        found = _search(dataset, folder, bare=_names_dataset(folder, dataset) or not _shares_names(dataset))
+        found = _search(dataset, folder, bare=_names_dataset(folder, dataset) or not _has_common_names(dataset))
         if found is not None:
             return found
     files = {file.name: download_folder(dataset.name) / file.name for file in dataset.choices[0]}
@@ -116,6 +116,8 @@ def _search(dataset: Dataset, folder: Path, bare: bool) -> dict[str, Path] | Non
 
 
 def _path_of(file: File, folder: Path) -> Path | None:
+    if file.is_folder:
+        return folder / file.name if _is_folder(folder / file.name) else None
     return next((folder / name for name in _spellings(file) if _is_file(folder / name)), None)
 
 
@@ -129,6 +131,13 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # a folder that may not be entered
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # as above
         return False
 
 
@@ -150,7 +159,10 @@ def _same_names(one: Dataset, other: Dataset) -> bool:
     return bool(_all_names(one) & _all_names(other))
 
 
-def _shares_names(dataset: Dataset) -> bool:
+def _has_common_names(dataset: Dataset) -> bool:
+    """Tells whether files of these names may well be another data set's."""
+    if any(file.is_folder for choice in dataset.choices for file in choice):
+        return True  # train and val are everybody's
     return any(other is not dataset and _same_names(dataset, other) for other in DATASETS.values())
 
 

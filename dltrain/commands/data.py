@@ -92,7 +92,9 @@ def _where(dataset: Dataset) -> str:
     folder = _folder_of(dataset)
     if folder is not None:
         return f"yes: {folder}"
-    return f"no: download {files.megabytes(dataset.download_size)}" if dataset.can_download else "no: bring the file"
+    if dataset.can_download:
+        return f"no: download {files.megabytes(dataset.download_size)}"
+    return "no: bring the folders" if dataset.choices[0][0].is_folder else "no: bring the file"
 
 
 def _as_json(dataset: Dataset) -> dict[str, Any]:
@@ -168,7 +170,7 @@ def _prepare_one(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
     from dltrain.callbacks.summary import describe_splits, describe_task
 
-    print(f"{config.data.name}: {describe_task(data)}; {describe_splits(data)}")
+    print(f"{config.data.name}: {describe_task(data.task)}; {describe_splits(data)}")
     for note in data.notes:
         print(f"  {note}")
     if config.data.name in DATASETS and getattr(config.data, "root", None) is None:
@@ -213,7 +215,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from dltrain import pictures, preview
     from dltrain.callbacks.summary import describe_splits, describe_task
 
-    print(f"{config.data.name}: {describe_task(data)}; {describe_splits(data)}")
+    print(f"{config.data.name}: {describe_task(data.task)}; {describe_splits(data)}")
     for note in data.notes:
         print(f"  {note}")
     for line in preview.lines(data, split, rows):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import tarfile
 from collections.abc import Callable
 from io import BytesIO
@@ -124,6 +125,17 @@ def _text(work: Path) -> list[str]:
 
 
 # What each data set needs besides its name.
+def _imagenet(work: Path) -> list[str]:
+    """The same images in the folders of ImageNet, each validated with too."""
+    _image_folder(work)
+    shutil.copytree(work / "images", work / "imagenet" / "val")
+    shutil.move(work / "images", work / "imagenet" / "train")
+    return [
+        *("data.path=imagenet", "data.size=32", "data.augmentation.crop_padding=4", "data.workers=0"),
+        *("model=resnet", "model.form=cifar", "model.depth=8"),
+    ]
+
+
 PREPARE: dict[str, Callable[[Path], list[str]]] = {
     "airline_passengers": _needs("series/airline_passengers.csv", "model=gru", "model.hidden=8"),
     "boston_housing": _needs("tabular/boston_housing.csv"),
@@ -137,6 +149,7 @@ PREPARE: dict[str, Callable[[Path], list[str]]] = {
     "csv": _needs("tabular/thoracic_surgery.csv", "data.path={path}", "data.target=Risk1Yr"),
     "fashion_mnist": lambda work: [*_fashion_mnist(work), "model.hidden=[32]"],
     "image_folder": _image_folder,
+    "imagenet": _imagenet,
     "image_list": lambda work: [*_image_folder(work), "data.workers=0"],
     "insurance_fraud": _insurance_fraud,
     "korean_text": lambda work: ["model=lstm"],
