@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dltrain.initializers import SCHEMES, initialize
+from dltrain.errors import ConfigError
+from dltrain.initializers import SCHEMES, check, initialize
 
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
 
@@ -102,3 +103,148 @@ def test_gradients_are_kept_as_they_are():
     layer = nn.Linear(3, 4)
     initialize(layer, "glorot")
     assert layer.weight.requires_grad and layer.weight.grad is None and layer.weight.is_leaf
+
+
+# --- distributions ----------------------------------------------------------------------------------------
+
+FAN_IN, FAN_OUT = 400, 100
+# Scheme -> standard deviation, and the bound that is filled (None for normal distributions).
+DISTRIBUTIONS = {
+    "glorot": ((2 / (FAN_IN + FAN_OUT)) ** 0.5, (6 / (FAN_IN + FAN_OUT)) ** 0.5),
+    "glorot_normal": ((2 / (FAN_IN + FAN_OUT)) ** 0.5, None),
+    "he": ((2 / FAN_IN) ** 0.5, None),
+    "lecun": ((1 / FAN_IN) ** 0.5, None),
+    "inverse_root": ((1 / FAN_IN / 3) ** 0.5, FAN_IN**-0.5),
+    "normal": (0.01, None),
+    "normal 0.3": (0.3, None),
+    # What lies beyond two deviations is drawn again: 0.8796 of the deviation is left.
+    "truncated_normal": (0.02 * 0.8796, 0.04),
+    "truncated_normal 0.5": (0.5 * 0.8796, 1.0),
+}
+
+
+@pytest.mark.parametrize("scheme", DISTRIBUTIONS)
+def test_the_distribution_of_a_scheme(scheme):
+    layer = nn.Linear(FAN_IN, FAN_OUT)
+    initialize(layer, scheme)
+    deviation, bound = DISTRIBUTIONS[scheme]
+    weight = layer.weight.detach()
+    assert weight.std().item() == pytest.approx(deviation, rel=0.02)
+    assert abs(weight.mean().item()) < 4 * deviation / weight.numel() ** 0.5
+    if bound is None:  # a normal distribution has 4.6 % of its values beyond two deviations
+        assert (weight.abs() > 2 * deviation).float().mean().item() == pytest.approx(0.0455, abs=0.006)
+    else:
+        assert 0.99 * bound < weight.abs().max() <= bound
+    assert layer.bias.eq(0).all()
+
+
+@pytest.mark.parametrize("scheme", ["he", "lecun", "inverse_root"])
+def test_the_fan_in_of_a_convolution_is_channels_times_window(scheme):
+    """Channels of one group: 8 of 16."""
+    layer = nn.Conv2d(16, 256, 5, groups=2)
+    initialize(layer, scheme)
+    fan_in = 8 * 25
+    variance = {"he": 2 / fan_in, "lecun": 1 / fan_in, "inverse_root": 1 / fan_in / 3}[scheme]
+    assert layer.weight.var().item() == pytest.approx(variance, rel=0.03)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(60, 20), nn.Linear(20, 60), nn.Conv2d(4, 6, 3)])
+def test_orthogonal_rows_or_columns_have_length_1_and_right_angles(layer):
+    initialize(layer, "orthogonal")
+    matrix = layer.weight.detach().flatten(1)
+    matrix = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(len(matrix)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("scheme", "value"), [("constant", 0.5), ("constant 0", 0.0), ("constant -2.5", -2.5)])
+def test_a_constant_fills_biases_too(scheme, value):
+    layer = nn.LSTM(3, 4)
+    initialize(layer, scheme)
+    assert all(parameter.eq(value).all() for parameter in layer.parameters())
+
+
+def test_from_a_constant_all_hidden_units_stay_the_same_for_ever():
+    """The demonstration that a constant fails: equal units have equal gradients, so nothing ever tells them apart."""
+    inputs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    targets = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    errors = {}
+    for scheme in ("constant", "glorot"):
+        model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+        initialize(model, scheme)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        for _ in range(300):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+        rows = model[0].weight.detach()
+        assert torch.equal(rows, rows[:1].expand_as(rows)) == (scheme == "constant")
+        errors[scheme] = loss.item()
+    assert errors["glorot"] < 1e-3
+    assert errors["constant"] > 0.1  # one unit, eight times
+
+
+# --- patterns ---------------------------------------------------------------------------------------------
+
+
+def network() -> nn.Sequential:
+    model = nn.Sequential()
+    model.add_module("hidden", nn.Linear(3, 4))
+    model.add_module("output", nn.Linear(4, 2))
+    return model
+
+
+def test_the_last_pattern_that_fits_holds():
+    model = network()
+    initialize(model, {"*": "constant 1", "*.weight": "constant 2", "output.*": "constant 3", "output.bias": "zeros"})
+    first = {name: parameter.flatten()[0].item() for name, parameter in model.named_parameters()}
+    assert first == {"hidden.weight": 2.0, "hidden.bias": 1.0, "output.weight": 3.0, "output.bias": 0.0}
+    initialize(model, {"output.*": "constant 3", "*": "constant 1"})
+    assert all(parameter.eq(1).all() for parameter in model.parameters())
+
+
+def test_what_no_pattern_fits_stays_as_pytorch_drew_it():
+    model = network()
+    before = model.hidden.weight.clone()
+    initialize(model, {"output.*": "zeros"})
+    assert torch.equal(model.hidden.weight, before) and model.output.weight.eq(0).all()
+
+
+def test_a_pattern_that_fits_nothing_is_told():
+    with pytest.raises(ConfigError) as caught:
+        initialize(network(), {"*": "he", "outputs.weight": "zeros"})
+    assert str(caught.value) == "model.init: no parameter fits 'outputs.weight'. Did you mean 'output.weight'?"
+
+
+@pytest.mark.parametrize(
+    ("init", "text"),
+    [
+        ("glorrot", "no scheme of first weights 'glorrot'. Did you mean 'glorot'?"),
+        ({"*": "he", "output.*": "hee"}, "no scheme of first weights 'hee'. Did you mean 'he'?"),
+        ("he 0.1", "'he 0.1': he takes no number"),
+        ("normal x", "'normal x': needs a number above 0 after normal"),
+        ("normal 0", "'normal 0': needs a number above 0 after normal"),
+        ("truncated_normal -1", "'truncated_normal -1': needs a number above 0 after truncated_normal"),
+        ("constant nan", "'constant nan': needs a number after constant"),
+    ],
+)
+def test_a_scheme_that_cannot_be_used_is_told(init, text):
+    with pytest.raises(ValueError) as caught:
+        check(init)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("init", [*SCHEMES, "constant -1", "normal 1e-3", {"*": "he"}])
+def test_a_scheme_that_can_be_used_is_not(init):
+    check(init)
+
+
+def test_a_wrong_scheme_on_the_command_line_is_told_with_its_key(dltrain):
+    answer = dltrain("check", "data=iris", "model.init=normal x")
+    assert (answer.code, answer.err) == (2, "error: model.init: 'normal x': needs a number above 0 after normal\n")
+
+
+def test_patterns_are_written_on_the_command_line(dltrain):
+    answer = dltrain("check", "data=iris", "model.init={'*': he, layers.5.*: zeros}", "trainer.batch_size=90")
+    assert answer.code == 0, answer.err
+    assert "loss 1.0986" in answer.out  # of three classes that are equally likely: log 3

@@ -208,39 +208,89 @@ def test_the_wheel_trains_in_an_empty_folder_and_writes_only_runs(place):
     assert entries(work.parent / "tmp") == []
 
 
+OWN_MODEL = """
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+
+from dltrain import activations, initializers, registry
+from dltrain.config import setting
+from dltrain.models import WithAuxiliary, require_values
+
+
+@dataclass(frozen=True)
+class TinySettings:
+    name: str = setting("Name of the model.")
+    hidden: int = setting("Hidden units.", min=1)
+    activation: str = setting("Function after the hidden layer.", choices=activations.CHOICES)
+    init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
+
+
+@registry.register("model", "tiny", TinySettings)
+class Tiny(nn.Module):
+    def __init__(self, settings, *, task):
+        super().__init__()
+        width = prod(require_values("tiny", task).shape)
+        self.hidden = nn.Linear(width, settings.hidden * activations.pieces(settings.activation))
+        self.function = activations.activation(settings.activation)
+        self.output = nn.Linear(settings.hidden, task.output_size)
+        self.helper = nn.Linear(width, task.output_size)
+        self.notes = ("tiny has a helper in training",)
+        initializers.initialize(self, settings.init)
+
+    def forward(self, inputs):
+        outputs = self.output(self.function(self.hidden(inputs)))
+        if not self.training:
+            return outputs
+        return WithAuxiliary(outputs, {"helper": self.helper(inputs)}, share=1.0, auxiliary_share=0.3)
+"""
+OWN_YAML = """
+# The smallest
+name: tiny
+hidden: 3
+activation: maxout
+init: {"*": he, output.*: normal 0.01}
+"""
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_a_users_own_model(place, tmp_path):
-    mine = tmp_path / "mine"
+    mine, work = tmp_path / "mine", place["cwd"]
     (mine / "model").mkdir(parents=True)
-    (mine / "model" / "tiny.yaml").write_text("# The smallest\nname: tiny\nhidden: 3\n", encoding="utf-8")
-    code = """
-        from dataclasses import dataclass
-
-        from torch import nn
-
-        from dltrain import registry
-        from dltrain.config import setting
-
-
-        @dataclass(frozen=True)
-        class TinySettings:
-            name: str = setting("Name of the model.")
-            hidden: int = setting("Hidden units.", min=1)
-
-
-        @registry.register("model", "tiny", TinySettings)
-        def tiny(settings, *, task):
-            inner = nn.Linear(*task.input.shape, settings.hidden)
-            return nn.Sequential(inner, nn.ReLU(), nn.Linear(settings.hidden, task.output_size))
-    """
-    (mine / "my_models.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    (mine / "model" / "tiny.yaml").write_text(OWN_YAML.lstrip(), encoding="utf-8")
+    (mine / "my_models.py").write_text(OWN_MODEL, encoding="utf-8")
     place["env"]["DLTRAIN_CONFIG_PATH"] = str(mine)
     assert "model=tiny" in run("dltrain", "list", "model", **place)
-    words = ("model=tiny", "imports=[my_models]", "data=iris", "trainer.max_epochs=2")
+    words = ("model=tiny", "imports=[my_models]", "data=iris")
+    shown = run("dltrain", "summary", *words, "--graph", "tiny.svg", **place)
+    assert f"parameters  {4 * 6 + 6 + 3 * 3 + 3 + 4 * 3 + 3}\n" in shown
+    assert "note        tiny has a helper in training\n" in shown
+    assert "helper" in (work / "tiny.svg").read_text(encoding="utf-8")
+    words = (*words, "trainer.max_epochs=2")
     run("dltrain", *words, **place)
     run("dltrain", "evaluate", "last", **place)
-    (config,) = place["cwd"].glob("runs/*/*/config.yaml")
+    (config,) = work.glob("runs/*/*/config.yaml")
     assert "name: tiny\n" in config.read_text(encoding="utf-8")
+    assert "tiny has a helper in training" in (config.parent / "train.log").read_text(encoding="utf-8")
+    assert "helper_loss" in (config.parent / "metrics.jsonl").read_text(encoding="utf-8")
     run("dltrain", "-m", *words, "model.hidden=2,3", **place)
-    assert len([*place["cwd"].glob("runs/sweeps/*/trials/*/result.json")]) == 2
-    assert entries(place["cwd"]) == ["runs"]
+    assert len([*work.glob("runs/sweeps/*/trials/*/result.json")]) == 2
+    assert entries(work) == ["runs", "tiny.svg"]
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_users_own_model_is_told_with_its_layer(place):
+    work = place["cwd"]
+    (work / "model").mkdir()
+    (work / "model" / "tiny.yaml").write_text(OWN_YAML.lstrip(), encoding="utf-8")
+    wrong = OWN_MODEL.replace("nn.Linear(settings.hidden, task.output_size)", "nn.Linear(7, task.output_size)")
+    (work / "my_models.py").write_text(wrong, encoding="utf-8")
+    command = ["dltrain", "--config-dir", ".", "model=tiny", "imports=[my_models]", "data=iris"]
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **place)
+    assert (failed.returncode, failed.stderr) == (
+        2,
+        "error: model: it cannot compute this data, inputs of shape (B, 4), float32: layer output (Linear) takes "
+        "(B, 7), and (B, 3) comes to it\n",
+    )
+    assert "runs" not in entries(work)

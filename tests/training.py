@@ -35,7 +35,7 @@ def settings_of(kind: str, name: str, **changes: Any) -> Any:
     values = values[name] if kind == "callbacks" else values
     problems: list[str] = []
     converted = config.convert({**values, **changes}, registry.find(kind, name).settings, kind, problems)
-    assert not problems
+    assert not problems, problems
     return converted
 
 

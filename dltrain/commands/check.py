@@ -23,11 +23,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     with memory_errors(config):
         parts = runner.build(config)
+        _, loaded = runner.start_from(parts)
         step = runner.build_step(parts)
-    print(f"data    {config.data.name}: {describe_task(parts.data)}; {describe_splits(parts.data)}")
+    print(f"data    {config.data.name}: {describe_task(parts.data.task)}; {describe_splits(parts.data)}")
     for note in parts.data.notes:
         print(f"        {note}")
     print(f"model   {config.model.name}: {count_parameters(parts.model):,} parameters on {parts.device}")
+    for note in loaded:
+        print(f"        {note}")
     with memory_errors(config):
         for name in parts.data.splits:
             batch = next(parts.split(name, shuffle=name == "train").batches(epoch=0))

@@ -19,8 +19,8 @@ def test_one_batch_of_each_split(words, dltrain, work):
 
 
 def test_what_does_not_fit_is_told(dltrain, work):
-    answer = dltrain("check", "data=iris", "loss=mse", "callbacks.checkpoint.monitor=val/acuracy")
+    answer = dltrain("check", "data=iris", "loss=msle", "callbacks.checkpoint.monitor=val/acuracy")
     assert answer.code == 2
     assert "2 mistakes" in answer.err
-    assert "loss.name = 'mse'" in answer.err and "'val/acuracy'" in answer.err
+    assert "loss.name = 'msle'" in answer.err and "'val/acuracy'" in answer.err
     assert list(work.iterdir()) == []

@@ -1,18 +1,28 @@
-"""The kinds of data that a model may meet."""
+"""The kinds of data that a model may meet, and the sizes in which the tests build the large models."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
+from training import settings_of
 
-from dltrain.data import InputSpec, Task, Tensors
+from dltrain import registry
+from dltrain.data import IGNORED, Batch, InputSpec, Task, Tensors
+from dltrain.errors import ConfigError
+from dltrain.models import FittedModel, RuleModel
+from dltrain.seed import seed_everything
 
 _CLASSES, _PRICE = Task("multiclass", InputSpec((4,)), 3), Task("regression", InputSpec((4,)), 1)
 _TOKENS = InputSpec((7,), "int64", vocabulary_size=12, padding="right")
 TASKS = {
     "multiclass of features": Task("multiclass", InputSpec((4,)), 3),
     "multiclass of grey images": Task("multiclass", InputSpec((1, 8, 8)), 10),
+    "multiclass of larger grey images": Task("multiclass", InputSpec((1, 28, 28)), 10),
     "multiclass of colour images": Task("multiclass", InputSpec((3, 32, 32)), 10),
+    "binary of grey images": Task("binary", InputSpec((1, 32, 32)), 1),
     "multiclass of a series": Task("multiclass", InputSpec((6, 2)), 4),
     "next token": Task("next_token", InputSpec((5,), "int64", vocabulary_size=12), 12),
     "binary": Task("binary", InputSpec((2,)), 1),
@@ -28,6 +38,27 @@ TASKS = {
     "wide and deep": Task("regression", {"wide": InputSpec((3,)), "deep": InputSpec((5,), categories=(4,))}, 1),
     "pairs of sequences": Task("seq2seq", {"source": _TOKENS, "target": _TOKENS}, 12, per_step=True),
 }
+
+# Settings with which the tests build a model that is large or slow as its YAML file has it, by name. A model must
+# take 32x32 colour images in these; what it has of variants, its own tests build.
+SMALL: dict[str, dict[str, Any]] = {
+    "lstm": {"hidden": 16},
+    "gru": {"hidden": 16},
+    "seq2seq": {"embedding": 12, "hidden": 16},
+    "mlp": {"hidden": [32, 16]},
+    "convnet": {"blocks": [8, 8], "hidden": [16]},
+    "knn": {"k": 1},
+    "logistic_regression": {"tolerance": 0.1},
+    "alexnet": {"stem": "small", "width": 6},
+    "vgg": {"depth": 11, "head": "small", "width": 8},
+    "googlenet": {"stem": "small", "width": 8},
+    "resnet": {"form": "cifar", "depth": 8, "width": 4},
+    "timm": {"arguments": {"zero_init_last": False}},  # else its blocks have no gradient at first
+    "densenet": {"form": "cifar", "depth": 10, "growth": 4},
+}
+
+# Models that need a package which an installation may lack, by name.
+NEEDS_PACKAGE = {"timm": "timm", "torchvision": "torchvision"}
 
 
 def inputs_of(task: Task, batch_size: int) -> Tensors:
@@ -66,6 +97,29 @@ def targets_of(task: Task, batch_size: int) -> Tensors:
     return torch.randint(0, 2, (batch_size, task.output_size)).float()
 
 
+def learnable(task: Task, batch_size: int) -> Batch:
+    """Returns a batch whose targets a linear model of the samples' values, or of their tokens, can give.
+
+    Where the task is one of each step, the target is the step's own token; padding has none.
+    """
+    inputs = inputs_of(task, batch_size)
+    if task.per_step:
+        tokens = inputs["target"] if isinstance(inputs, dict) else inputs
+        return Batch(inputs, torch.where(tokens == 0, IGNORED, tokens % task.output_size))
+    rows = inputs if isinstance(inputs, dict) else {"": inputs}
+    values = torch.cat([value.float().flatten(1) for value in rows.values()], dim=1)
+    if task.heads:
+        return Batch(inputs, {name: _linear_targets(values, head) for name, head in task.heads.items()})
+    return Batch(inputs, _linear_targets(values, task))
+
+
+def _linear_targets(values: torch.Tensor, task: Task) -> torch.Tensor:
+    scores = values @ torch.randn(values.shape[1], task.output_size) / values.shape[1] ** 0.5
+    if task.kind in ("multiclass", "next_token"):
+        return scores.argmax(dim=1)
+    return scores if task.kind == "regression" else (scores > scores.median(dim=0).values).float()
+
+
 def output_shape(task: Task, batch_size: int) -> tuple[int, ...]:
     targets = targets_of(task, batch_size)
     return (*(targets.shape if task.per_step else (batch_size,)), task.output_size)
@@ -80,17 +134,34 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def tasks() -> dict[str, Task]:
-    return TASKS
+def build(name: str, kind: str, seed: int = 0, **changes: Any) -> nn.Module:
+    """Builds a model in its small size for a kind of data.
+
+    Raises:
+        ConfigError: it does not take this data.
+    """
+    seed_everything(seed)
+    settings = settings_of("model", name, **{**SMALL.get(name, {}), **changes})
+    model: nn.Module = registry.build("model", settings, task=TASKS[kind])
+    return model
 
 
-@pytest.fixture(params=TASKS.values(), ids=TASKS)
-def task(request) -> Task:
-    torch.manual_seed(0)
-    return request.param
+def learned(name: str, kind: str, seed: int = 0) -> nn.Module:
+    """Builds a model that can answer: one without gradients has learned a batch by its own rule."""
+    model = build(name, kind, seed)
+    batch = learnable(TASKS[kind], 12)
+    if isinstance(model, FittedModel):
+        model.fit(batch.inputs, batch.targets, None)
+    elif isinstance(model, RuleModel):
+        model.learn(batch.inputs, batch.targets, 0.1)
+    return model
 
 
-@pytest.fixture
-def samples():
-    return inputs_of
+def accepts(name: str, kind: str) -> bool:
+    try:
+        build(name, kind)
+    except ConfigError:
+        return False
+    except Exception:  # a mistake of the model, which the tests then show
+        return True
+    return True

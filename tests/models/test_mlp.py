@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from dltrain import registry
+from dltrain.activations import ACTIVATIONS
 from dltrain.data import InputSpec, Task
 from dltrain.errors import ConfigError
-from dltrain.models.mlp import ACTIVATIONS
 
 FASHION = Task("multiclass", InputSpec((1, 28, 28)), 10)
 
