@@ -154,9 +154,17 @@ class GroupSettings:
         lr, weight_decay: None leaves the optimizer's own.
     """
 
-    lr: float | None = dataclasses.field(default=None, metadata={"limits": Limits(above=0)})
-    weight_decay: float | None = dataclasses.field(default=None, metadata={"limits": Limits(min=0)})
-    frozen: bool = False
+    lr: float | None = dataclasses.field(
+        default=None, metadata={"limits": Limits(above=0), "meaning": "Learning rate; without it, the optimizer's."}
+    )
+    weight_decay: float | None = dataclasses.field(
+        default=None, metadata={"limits": Limits(min=0), "meaning": "Weight decay; without it, the optimizer's."}
+    )
+    frozen: bool = dataclasses.field(default=False, metadata={"meaning": "Whether they are never trained."})
+
+    def __post_init__(self) -> None:
+        if self.frozen and (self.lr is not None or self.weight_decay is not None):
+            raise ValueError("frozen: true trains nothing, so that lr and weight_decay mean nothing beside it")
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,7 @@ class Config:
         max=2**63 - 1,  # what PyTorch takes
     )
     run_dir: str | None = setting("Folder of this run; null makes a new one under runs/.")
+    resume: bool = setting("Goes on with the run that run_dir holds already, where it holds one; else that is refused.")
     imports: list[str] = setting("Python modules of your own to import first, so that they can register components.")
     device: DeviceSettings = setting("Device, threads and number format.")
     trainer: TrainerSettings = setting("Length of the training, batches and evaluation.")
@@ -236,6 +245,8 @@ def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Conf
 
 def _check_together(config: Config, problems: list[str]) -> None:
     """Checks what concerns several settings at once."""
+    if config.resume and config.run_dir is None:
+        problems.append("resume = true: needs run_dir, the folder of the run to go on with. Set run_dir=...")
     if config.trainer.max_epochs is None and config.trainer.max_steps is None:
         problems.append("trainer.max_epochs and trainer.max_steps are both null: give one, or training never ends")
     keepers = [key for key, callback in config.callbacks.items() if callback.name == "checkpoint"]
@@ -291,10 +302,16 @@ def convert(value: Any, kind: Any, key: str, problems: list[str], limits: Limits
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        groups = [argument for argument in arguments if dataclasses.is_dataclass(argument)]
+        if isinstance(value, dict) and len(groups) == 1:
+            return convert(value, groups[0], key, problems)  # which tells what is wrong inside the group
         for argument in arguments:
             attempt: list[str] = []
             result = convert(value, argument, key, attempt, limits)
             if argument is not type(None) and not attempt:
+                return result
+            if typing.get_origin(argument) is dict and isinstance(value, dict):  # one of its values is the mistake
+                problems += attempt
                 return result
         return _wrong(value, kind, key, problems, limits)
     if not _fits(value, kind) or not (isinstance(value, bool) or limits.allow(value)):
@@ -343,7 +360,9 @@ def _convert_dataclass(value: Any, kind: type[Any], key: str, problems: list[str
         else:
             arguments[field.name] = _convert_field(item, hints[field.name], field, path, problems)
     for name in value:
-        if name not in hints or (kind is Config and name in _SHARED_FIELDS):
+        if name not in hints and key.endswith("]"):  # a group in a list, of which known_keys knows nothing
+            problems.append(f"{key} has no setting '{name}'.{did_you_mean(str(name), hints)}")
+        elif name not in hints or (kind is Config and name in _SHARED_FIELDS):
             problems.append(unknown_key(f"{key}.{name}" if key else str(name)))
             if str(name).startswith("_") and str(name).endswith("_"):
                 problems[-1] = f"{key}.{name}: is refused. A config names registered components (name: ...), never code"
@@ -546,7 +565,10 @@ def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, Sett
         yield f"{key}.{name}", described_field
         inner = value.get(name)
         if isinstance(inner, dict) and described_field.type.startswith(_WORDS[dict]):  # names of the user's own
-            yield from ((f"{key}.{name}.{own}", described_field) for own in inner)
+            for own in inner:
+                yield f"{key}.{name}.{own}", described_field
+                if (kind, name) == ("optimizer", "groups"):
+                    yield from ((f"{key}.{name}.{own}.{field}", of) for field, of in _settings_of(GroupSettings))
 
 
 def _settings_of(kind: type[Any]) -> Iterator[tuple[str, Setting]]:

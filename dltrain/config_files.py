@@ -81,6 +81,21 @@ def entry_values() -> dict[str, Any]:
     return values(config_dir() / f"{ENTRY}.yaml")
 
 
+def completed(container: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's config with what newer versions have added to it, as dltrain's own YAML files say.
+
+    A setting that is new keeps what was there before as its first value, so that an old run stays what it was.
+    """
+    from_entry = {key: value for key, value in entry_values().items() if not isinstance(value, dict)}
+    whole = {**from_entry, **container}
+    for group, component in container.items():
+        if isinstance(component, dict) and isinstance(component.get("name"), str):
+            path = config_dir() / group / f"{component['name']}.yaml"
+            own = values(path).get(group, {}) if path.is_file() else {}
+            whole[group] = {**entry_values().get(group, {}), **own, **component}
+    return whole
+
+
 def values_if_readable(path: Path) -> dict[str, Any]:
     """Returns the values of a YAML file, or none where it is broken, which is told when the file is chosen."""
     import yaml

@@ -59,12 +59,12 @@ MISTAKES = {
     "optimizer.lr=${optimizer.lr}": ["optimizer.lr: ", "Recursive interpolation"],
     "model.hidden=[1,2": ["'model.hidden=[1,2' cannot be read", "bracket or a quote left open"],
     "optimizer.lr=0.1,0.2": ["several values: a multirun needs -m", "dltrain -m optimizer.lr=0.1,0.2"],
-    "loss=mse": ["loss.name = 'mse': it does not fit this multiclass data", "cross_entropy"],
+    "loss=msle": ["loss.name = 'msle': it does not fit this multiclass data", "cross_entropy"],
     "data=korean_text": ["model.name = 'mlp'", "model=lstm"],
     "-m model=mlp,lsmt": ["no model named 'lsmt'. Did you mean 'lstm'?"],
     "-m optimizer.lr=0.1,-1": ["optimizer.lr = -1: must be a number above 0"],
     "summary nope": ["'nope' is neither a verb nor key=value"],
-    "check loss=mse": ["does not fit"],
+    "check loss=msle": ["does not fit"],
     "list modle": ["no kind 'modle'. Did you mean 'model'?"],
     "explain optimizer.lrr": ["no setting 'optimizer.lrr'. Did you mean 'optimizer.lr'?"],
     "evaluate": ["required: RUN"],
@@ -119,20 +119,20 @@ TOGETHER = {
     "names": {
         "modle=lstm": "no setting 'modle'. Did you mean 'model'?",
         "optimizer.lrr=1": "no setting 'optimizer.lrr'. Did you mean 'optimizer.lr'?",
-        "optimizer.momentum=0.9": "It belongs to optimizer=rmsprop and optimizer=sgd.",
+        "optimizer.momentum=0.9": "optimizer=nesterov, optimizer=rmsprop and optimizer=sgd.",
         "model.bias=true": "It belongs to model=linear.",
-        "model.qqq=1": "model has: name, hidden, activation, norm, dropout, init.",
+        "model.qqq=1": "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, init.",
         "foo/bar=3": "hydra/sweeper, loss, model, optimizer, scheduler, sweep, trainer.",
         "callbacks.chekpoint.monitor=x": "Did you mean 'callbacks.checkpoint.monitor'?",
         "callbacks.checkpoint.monitr=x": "Did you mean 'callbacks.checkpoint.monitor'?",
-        "model._target_=os.mkdir": "model has: name, hidden, activation, norm, dropout, init.",
+        "model._target_=os.mkdir": "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, init.",
     },
     "added": {
         "+trainer.max_epoch=5": "Did you mean 'trainer.max_epochs'?",
-        "+foo=5": "The top level has: seed, run_dir, imports, device, trainer, data, model, loss, optimizer, "
-        "scheduler, callbacks, sweep.",
+        "+foo=5": "The top level has: seed, run_dir, resume, imports, device, trainer, data, model, loss, "
+        "optimizer, scheduler, callbacks, sweep.",
         "+model._target_=os.mkdir": "is refused. A config names registered components (name: ...), never code",
-        "+callbacks.x._target_=os.mkdir": "There is: checkpoint, early_stopping, progress, summary, tensorboard.",
+        "+callbacks.x._target_=os.mkdir": "ema, progress, summary, swa, tensorboard.",
     },
     "metrics": {
         "callbacks.checkpoint.monitor=val/acuracy": "Did you mean 'val/accuracy'?",
@@ -174,8 +174,11 @@ YAML_MISTAKES = {
     "a tab": ("# x\nname: mlp\n\thidden: [3]\n", ["mine.yaml, line 3, column 1", "spaces, not tabs"]),
     "an open bracket": ("name: mlp\nhidden: [3\nnorm: null\n", ["mine.yaml, line 3, column 5", "expected ',' or ']'"]),
     "a key twice": ("name: mlp\nname: lstm\n", ["mine.yaml, line 2, column 1", "duplicate key"]),
-    "an unknown name": ("name: nope\n", ["model.name = 'nope'", "There is: gru,"]),
-    "a list": ("- a\n- b\n", ["model = ['a', 'b']: needs a name"]),
+    "an unknown name": ("name: nope\n", ["model.name = 'nope'", "There is: alexnet, convnet,"]),
+    "a list": (
+        "- a\n- b\n",
+        ["model/mine.yaml: a list or a single value stands where settings (name: value) are needed"],
+    ),
     "nothing": ("", ["model = {}: needs a name"]),
     "settings missing": ("name: linear\n", ["model.bias: no value", "model.init: no value"]),
     "a setting too many": (
@@ -202,7 +205,7 @@ def test_a_mistake_in_a_yaml_file_is_told_with_its_place(kind, dltrain, work):
     [
         (b"a: [1\n", ["is no YAML", "line 2"]),
         (b"- 1\n", ["holds no settings"]),
-        (b"seed: 0\n", ["10 mistakes", "model: no value"]),
+        (b"seed: 0\n", ["9 mistakes", "model: no value"]),
         ("# 설정\n".encode("cp949"), ["UTF-8"]),
     ],
 )
@@ -408,7 +411,7 @@ def test_cfg_prints_the_config_and_trains_nothing(dltrain, work):
     assert answer.code == 0, answer.err
     printed = yaml.safe_load(answer.out)
     assert printed["trainer"]["max_epochs"] == 3
-    assert printed["model"] == {"name": "linear", "bias": False, "init": "zeros"}
+    assert {"name": "linear", "bias": False, "init": "zeros"}.items() <= printed["model"].items()
     assert [path.name for path in work.iterdir()] == ["mine"]
 
 

@@ -108,7 +108,24 @@ def test_values_stand_where_hydra_puts_them(folder, group, text, values):
 
 def test_the_values_of_the_entry_stand_at_the_top():
     values = config_files.values(config_files.config_dir() / "train.yaml")
-    assert values == {"seed": 0, "run_dir": None, "imports": []}
+    assert values == {
+        "seed": 0,
+        "run_dir": None,
+        "resume": False,
+        "imports": [],
+        "model": {"init_from": None, "freeze": [], "unfreeze_epoch": None},
+        "loss": {"l1": {}, "l2": {}},
+        "optimizer": {"groups": {}},
+    }
+
+
+def test_the_config_of_an_old_run_gets_what_is_new():
+    old = {"seed": 3, "run_dir": None, "imports": [], "model": {"name": "lstm", "hidden": 7}, "mine": {"name": "x"}}
+    new = config_files.completed(old)
+    assert new["seed"] == 3 and new["resume"] is False and new["mine"] == {"name": "x"}
+    assert new["model"]["hidden"] == 7
+    assert new["model"]["peepholes"] is False and new["model"]["init_from"] is None
+    assert "data" not in new  # what an old config lacks as a whole is no setting that is new
 
 
 @pytest.mark.parametrize(

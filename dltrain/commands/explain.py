@@ -157,14 +157,28 @@ def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:
             if group == "callbacks" and name == "default":
                 yield from options.values()
             elif name in options:
-                yield options[name]
+                yield from _with_included(options[name], options)
 
 
-def _value(container: dict[str, Any], key: str) -> Any:
-    value: Any = container
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+def _with_included(path: Path, options: dict[str, Path]) -> Iterator[Path]:
+    """Yields the files of the same group that a file's defaults list names, then the file."""
+    import yaml
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for name in content.get("defaults", []):
+        if isinstance(name, str) and name in options:
+            yield from _with_included(options[name], options)
+    yield path
+
+
+def _value(value: Any, key: str) -> Any:
+    """Returns the value of a dotted key; a pattern such as ``*.bias`` is a key with dots of its own."""
+    if not isinstance(value, dict):
+        return None
+    if key in value:
+        return value[key]
+    inner = [_value(item, key.removeprefix(f"{name}.")) for name, item in value.items() if key.startswith(f"{name}.")]
+    return next((found for found in inner if found is not None), None)
 
 
 def _yaml(value: Any) -> str:

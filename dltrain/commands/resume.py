@@ -7,8 +7,13 @@ trainer, the callbacks, the device and the learning rate.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from dltrain.commands import runs
+from dltrain.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from dltrain.config import Config
 
 MAY_CHANGE = (
     "trainer.max_epochs",
@@ -37,16 +42,20 @@ def run(arguments: argparse.Namespace) -> int:
         from dltrain import compose
 
         container = compose.override_values(container, arguments.overrides, MAY_CHANGE)
+    return go_on(folder, runs.load_config(container, arguments), container, arguments.overrides, arguments.run)
+
+
+def go_on(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str], name: str) -> int:
+    """Trains a run on, or says that it is finished; ``name`` is what the user calls it."""
     from dltrain import run as runner
     from dltrain.commands.outcome import print_outcome
 
-    loaded = runs.load_config(container, arguments)
-    outcome = runner.resume(folder, loaded, container, arguments.overrides)
+    outcome = runner.resume(folder, config, container, overrides)
     if outcome is None:
         reason = folder.read_result().get("stop_reason")
         print(f"{folder.path} is finished ({reason}); nothing is left to do.")
-        longer = " ".join(runs.longer(loaded, folder.read_result()))
-        print(f"Train longer with: dltrain resume {arguments.run} {longer}")
+        longer = " ".join(runs.longer(config, folder.read_result()))
+        print(f"Train longer with: dltrain resume {name} {longer}")
         return 0
     print_outcome(outcome)
     return 0

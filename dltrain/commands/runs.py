@@ -52,7 +52,7 @@ def saved_config(folder: RunFolder) -> dict[str, Any]:
         raise CheckpointError(f"{folder.config} cannot be read: {error}") from error
     if not isinstance(container, dict):
         raise CheckpointError(f"{folder.config} holds no settings")
-    return container
+    return config_files.completed(container)
 
 
 def load_config(container: dict[str, Any], arguments: argparse.Namespace) -> Config:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dltrain import config_files
+from dltrain.commands import resume, runs
 from dltrain.commands.outcome import print_outcome, print_outcomes
 from dltrain.errors import ConfigError, DltrainError
+from dltrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from dltrain.config import Config
@@ -28,9 +30,30 @@ def run(arguments: list[str]) -> int:
     from dltrain import run as runner
 
     config, container = load(parsed)
+    folder = RunFolder(Path(config.run_dir)) if config.run_dir is not None else None
+    if config.resume and folder is not None and folder.config.exists():
+        _require_same(folder, container)
+        return resume.go_on(folder, config, container, [], str(folder.path))
     outcome = runner.train(config, container, parsed.overrides)
     print_outcome(outcome)
     return 0
+
+
+def _require_same(folder: RunFolder, container: dict[str, Any]) -> None:
+    """
+    Raises:
+        ConfigError: the run in the folder was started with other settings.
+    """
+    before, now = (config_files.flatten(values) for values in (runs.saved_config(folder), container))
+    freely = ("run_dir", "resume", "data.path", "data.root", "model.init_from")  # kept absolute by the run
+    different = [key for key in now if key not in freely and before.get(key) != now[key]]
+    if different:
+        shown = ", ".join(f"{key} was {before.get(key)} and is {now[key]}" for key in different[:3])
+        more = f", and {len(different) - 3} more" if len(different) > 3 else ""
+        raise ConfigError(
+            f"run_dir={folder.path}: the run there has other settings: {shown}{more}. Go on with it as it was: "
+            f"dltrain resume {folder.path}; or name another folder"
+        )
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -84,7 +107,7 @@ def _saved(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path} is no YAML: {error}") from error
     if not isinstance(container, dict):
         raise ConfigError(f"--config {path} holds no settings")
-    return container
+    return config_files.completed(container)
 
 
 # --- several runs -----------------------------------------------------------------------------------------
@@ -120,6 +143,8 @@ def _train_job(job: Job, outcomes: list[tuple[str, Outcome]], failures: list[str
     try:
         container = job.container()
         loaded = config.load(container, tuple(config_files.user_dirs()))
+        if loaded.transfer.init_from == "last":
+            raise ConfigError("model.init_from = 'last': in a multirun that is the run before. Give the run's name")
         outcome = runner.train(loaded, container, job.overrides)
         print_outcome(outcome, next_steps_too=False)
         outcomes.append((" ".join(job.overrides), outcome))
