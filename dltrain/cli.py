@@ -23,9 +23,9 @@ from dltrain.errors import DltrainError, MachineError, did_you_mean
 VERBS = {
     "resume": "go on with a run that was stopped, or train it longer",
     "evaluate": "figures of a trained model on a split",
-    "generate": "text from a trained language model",
+    "generate": "text from a trained language model, or the answer of a model of pairs",
     "board": "open TensorBoard on runs",
-    "summary": "layers, shapes and parameters of a model; nothing is trained",
+    "summary": "layers, parameters, FLOPs and memory of a model; --graph draws it",
     "check": "build everything and try one batch; nothing is written",
     "list": "what there is: data sets, models, ...",
     "data": "list, prepare or show data sets",

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -56,6 +55,9 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Comp
             composed = _plain(_compose(quoted))
             for key, value in groups:
                 _put(composed.container, key.split("."), value)
+            for override in parse(quoted):  # Hydra tells of one option chosen, and nothing of a list of them
+                if override.key_or_group in config_files.GROUPS and isinstance(override.value(), list):
+                    composed.choices[override.key_or_group] = str(override.value())
             return composed
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
             problems = _diagnose(quoted, folders)
@@ -202,8 +204,8 @@ def apart(overrides: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
             try:
                 OverridesParser.create().parse_override(override)
             except HydraException:
-                with contextlib.suppress(YAMLError):
-                    groups.append((key.lstrip("+"), yaml.safe_load(value)))
+                with contextlib.suppress(YAMLError, OmegaConfBaseException):  # which reads 1e-4 as a number, too
+                    groups.append((key.lstrip("+"), OmegaConf.to_container(OmegaConf.create(value))))
                     continue
         others.append(override)
     return groups, others
@@ -269,7 +271,8 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
             usable.append(override.input_line or "")
         else:
             options = _options_with(key)
-            hint = f" It belongs to {' and '.join(options)}." if options else None
+            listed = " and ".join(filter(None, (", ".join(options[:-1]), *options[-1:])))
+            hint = f" It belongs to {listed}." if options else None
             problems.append(f"no setting '{key}'.{hint or suggestion(key, [*known, *config_files.GROUPS])}")
     with contextlib.suppress(HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError):
         problems += _mistakes_of(_plain(_compose(usable)).container)
@@ -307,6 +310,9 @@ def _group_mistake(group: str, override: Override, folders: list[Path]) -> str |
     for name in names if isinstance(names, list) else [names]:
         if name is not None and str(name) not in known:
             return f"no {group} named '{name}'.{did_you_mean(str(name), known)}"
+    if override.is_add():
+        instead = f"{group}=[default,{names}]" if group == "callbacks" else f"{group}={names}"
+        return f"'{override.input_line}': a group is chosen, not added to. Write '{instead}'"
     return None
 
 
@@ -323,6 +329,9 @@ def _explained(error: BaseException) -> str:
         return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {problem}{hint}"
     if isinstance(error, UnicodeDecodeError):
         return _not_utf8() or _first_line(error)
+    not_merged = re.match(r"In '([^']+)': ConfigTypeError raised while composing config:", str(error))
+    if not_merged is not None:
+        return f"{not_merged[1]}.yaml: a list or a single value stands where settings (name: value) are needed"
     missing = getattr(error, "missing_cfg_file", None)
     if missing is not None:
         known = [str(name) for name in getattr(error, "options", None) or []]

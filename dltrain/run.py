@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import shutil
 import time
@@ -17,19 +16,32 @@ import torch
 import yaml
 from torch import nn
 
-from dltrain import console, device, environment, optimizers, registry, schedulers, seed, steps
-from dltrain.callbacks.base import Callback, RunContext
+from dltrain import (
+    console,
+    device,
+    environment,
+    gradient_free,
+    optimizers,
+    registry,
+    schedulers,
+    seed,
+    steps,
+    transfer,
+    trial,
+)
+from dltrain.callbacks.base import Callback, RunContext, check_averaging
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
-from dltrain.data import Data, InputSpec, Split, Tensors
+from dltrain.data import Data, Split
 from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted
 from dltrain.guards import disk_errors, memory_errors
 from dltrain.history import History
-from dltrain.losses import Loss
+from dltrain.losses import Loss, penalties
 from dltrain.metrics import check_monitor
+from dltrain.models import FittedModel
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
-from dltrain.trainer import Trainer, TrainState, move
+from dltrain.trainer import Trainer, TrainState
 
 
 @dataclass(frozen=True)
@@ -68,75 +80,37 @@ def build(config: Config) -> Parts:
     model = loss = None
     with _collected(problems):
         model = registry.build("model", config.model, task=data.task).to(target)
+        transfer.freeze(model, config.transfer)
     with _collected(problems):
         loss = registry.build("loss", config.loss, task=data.task)
-    for name, settings in config.callbacks.items():
-        if hasattr(settings, "monitor"):
-            with _collected(problems):
-                check_monitor(f"callbacks.{name}.monitor", settings.monitor, data.task)
+        loss.check_data(data)
+    for key, monitor in _monitors(config):
+        with _collected(problems):
+            check_monitor(key, monitor, data.task, loss)
+    problems += check_averaging(config.callbacks, config.trainer, model)
     if model is not None:
-        problems += _trial_pass(model, data, target)
-        problems += _single_sample_batch(model, len(data.train), config.trainer.batch_size)
+        few = data.validation.head(2).map(lambda tensor: tensor.to(target))
+        misfits = trial.trial_pass(model, few, data.task)
+        if not misfits:
+            misfits = trial.single_sample_batch(model, few.inputs, len(data.train), config.trainer.batch_size)
+        problems += misfits
+        problems += gradient_free.mistakes(config, model, data)
     if problems or model is None or loss is None:
         raise ConfigError(*problems)
+    config = gradient_free.settled(config, model, data)
     size = sum(parameter.numel() for parameter in model.parameters())
+    if isinstance(model, FittedModel):  # which may compare each sample with each
+        size = len(data.train)
     device.set_threads(config.device.threads, size, min(config.trainer.batch_size, len(data.train)))
     return Parts(config, target, data, model, loss)
 
 
-def _trial_pass(model: nn.Module, data: Data, target: torch.device) -> list[str]:
-    """Returns the mistake of a model that cannot compute this data, or gives outputs of another shape."""
-    batch = data.validation.head(2)
-    inputs, task = move(batch.inputs, target), data.task
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), torch.random.fork_rng([]):
-            outputs: Tensors = model(inputs)
-            given = {name: tuple(output.shape) for name, output in _by_name(outputs).items()}
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise
-        return [f"model: it cannot compute this data, {_described(task.inputs)}: {type(error).__name__}: {error}"]
-    finally:
-        model.train(was_training)
-    if isinstance(outputs, dict):
-        needed = {name: (batch.size, head.output_size) for name, head in task.heads.items()}
-        shapes, expected = str(given), str(needed)
-    else:
-        each_step = task.per_step and isinstance(batch.targets, torch.Tensor)
-        steps_of_one = tuple(batch.targets.shape[1:2]) if each_step else ()  # type: ignore[union-attr]
-        shapes, expected = str(given[""]), str((batch.size, *steps_of_one, task.output_size))
-    return [] if shapes == expected else [f"model: it gives outputs of shape {shapes} where this task needs {expected}"]
-
-
-def _by_name(tensors: Tensors) -> dict[str, torch.Tensor]:
-    return tensors if isinstance(tensors, dict) else {"": tensors}
-
-
-def _described(inputs: InputSpec | dict[str, InputSpec]) -> str:
-    """Returns the shapes of inputs in words."""
-    if isinstance(inputs, dict):
-        return "; ".join(f"{name} of shape {_with_batch(spec)}" for name, spec in inputs.items())
-    return f"inputs of shape {_with_batch(inputs)}"
-
-
-def _with_batch(spec: InputSpec) -> str:
-    return f"{('B', *spec.shape)}, {spec.dtype}".replace("'", "")
-
-
-def _single_sample_batch(model: nn.Module, num_samples: int, batch_size: int) -> list[str]:
-    """Returns the mistake of a last batch of one sample, of which batch normalisation cannot take a variance."""
-    normalises = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
-    if not normalises or (num_samples - 1) % batch_size != 0:
-        return []
-    if num_samples == 1:
-        return ["model: batch normalisation needs two samples in a batch, and there is one to train on"]
-    fitting = next(size for size in itertools.count(batch_size + 1) if num_samples % size != 1)
-    return [
-        f"trainer.batch_size = {batch_size}: the last batch of {num_samples} samples has a single one, and batch "
-        f"normalisation needs two. Take trainer.batch_size={fitting}"
-    ]
+def _monitors(config: Config) -> Iterator[tuple[str, str]]:
+    """Yields the metrics that something watches, each after the key of the setting that names it."""
+    watching = {**{f"callbacks.{name}": own for name, own in config.callbacks.items()}, "scheduler": config.scheduler}
+    for key, settings in watching.items():
+        if hasattr(settings, "monitor"):
+            yield f"{key}.monitor", settings.monitor
 
 
 @contextlib.contextmanager
@@ -150,13 +124,24 @@ def _collected(problems: list[str]) -> Iterator[None]:
 def build_step(parts: Parts) -> steps.Step:
     """Builds the optimizer and the step around it."""
     config = parts.config
+    step = gradient_free.build_step(parts.model, parts.loss, config.optimizer.lr)
+    if step is not None:
+        return step
+    optimizer = optimizers.build(
+        config.optimizer,
+        parts.model.named_parameters(),
+        config.parameter_groups.groups,
+        later=transfer.trained_later(parts.model, config.transfer),
+    )
+    transfer.check_some_train(parts.model)
     return steps.build(
         parts.model,
         parts.loss,
-        optimizers.build(config.optimizer, parts.model.parameters()),
+        optimizer,
         clip_norm=config.trainer.clip_norm,
         accumulate=config.trainer.accumulate,
         autocast=device.autocast(parts.device, config.device.precision),
+        penalty=penalties.build(parts.model, config.penalties),
     )
 
 
@@ -186,6 +171,7 @@ def build_trainer(parts: Parts, step: steps.Step, folder: RunFolder, container: 
         learning_rate=config.optimizer.lr,
         callbacks=callbacks,
         history=History(folder.metrics),
+        freezing=transfer.freezing(parts.model, config.transfer, step.parameters),
         autocast=step.autocast,
     )
 
@@ -215,6 +201,7 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     """
     with memory_errors(config):
         parts = build(config)
+        source, notes = start_from(parts)
         step = build_step(parts)
     label = f"{config.data.name}-{config.model.name}"
     folder = RunFolder.create(Path(config.run_dir) if config.run_dir else None, label)
@@ -222,20 +209,37 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     with signals.caught(), folder.locked():
         write_file(folder.overrides, dump_yaml(overrides))
         write_json(folder.task, _task_file(parts.data))
-        write_file(
-            folder.config, dump_yaml(_from_anywhere(config, container))
-        )  # last: from here on the folder is a run
-        return _fit(parts, step, folder, container, signals)
+        usable = dump_yaml(_from_anywhere(config, container, source))
+        write_file(folder.config, usable)  # last: from here on the folder is a run
+        return _fit(parts, step, folder, container, signals, notes)
 
 
-def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
-    """Returns the config with the data's files and folders absolute, so that the run can be used from elsewhere."""
+def start_from(parts: Parts) -> tuple[Path | None, list[str]]:
+    """Gives a new run's model the weights of ``model.init_from``.
+
+    Returns:
+        Which file or run that is, and what was loaded; None and nothing where the model starts anew.
+
+    Raises:
+        ConfigError, CheckpointError: see ``transfer``.
+    """
+    init_from = parts.config.transfer.init_from
+    if init_from is None:
+        return None, []
+    source = transfer.source(init_from)
+    return source, transfer.load_first_weights(parts.model, source)
+
+
+def _from_anywhere(config: Config, container: dict[str, Any], source: Path | None) -> dict[str, Any]:
+    """Returns the config with its files, folders and runs absolute, so that the run can be used from elsewhere."""
     paths = {
         field.name: str(Path(value).expanduser().absolute())
         for field in fields(config.data)
         if field.metadata.get("path") and isinstance(value := getattr(config.data, field.name), str)
     }
-    return {**container, "data": {**container["data"], **paths}}
+    init_from = None if source is None else str(source)
+    model = {**container["model"], "init_from": init_from}
+    return {**container, "data": {**container["data"], **paths}, "model": model}
 
 
 def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
@@ -257,7 +261,10 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             parts = build(config)
         check_fingerprint(folder, parts.data)
         state, notes = CheckpointStore(folder.checkpoints).load_newest()
-        if state is not None:
+        loaded: list[str] = []
+        if state is None:
+            _, loaded = start_from(parts)
+        else:
             _check_limits(config, TrainState(**state["progress"]))
         sweep_temporary_files(folder.path)
         if overrides:
@@ -266,7 +273,7 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             write_file(folder.config, dump_yaml(container))
         if not folder.task.exists():
             write_json(folder.task, _task_file(parts.data))
-        return _fit(parts, build_step(parts), folder, container, signals, _Restart(state, notes))
+        return _fit(parts, build_step(parts), folder, container, signals, loaded, _Restart(state, notes))
 
 
 def _fit(
@@ -275,9 +282,14 @@ def _fit(
     folder: RunFolder,
     container: dict[str, Any],
     signals: Signals,
+    notes: list[str],
     restart: _Restart | None = None,
 ) -> Outcome:
-    """Trains in a folder that this process holds, and writes its result."""
+    """Trains in a folder that this process holds, and writes its result.
+
+    Args:
+        notes: what the log should say of a new run.
+    """
     with memory_errors(parts.config):
         trainer = build_trainer(parts, step, folder, container)
     write_json(folder.result, {"status": "running"})  # what stood there is no longer true
@@ -286,7 +298,7 @@ def _fit(
     started = time.perf_counter()
     status: dict[str, Any] = {"status": "failed"}
     try:
-        for note in parts.data.notes:
+        for note in (*parts.data.notes, *gradient_free.notes(parts.config, parts.model, parts.data), *notes):
             console.log.info("%s", note)
         if restart is not None:
             _restore(trainer, folder, restart)

@@ -132,14 +132,19 @@ def test_composing_anew_after_a_mistake_works():
 
 def test_a_setting_of_another_option_names_that_option():
     (problem,) = problems(compose.compose, ["optimizer.momentum=0.9"])
-    assert problem == "no setting 'optimizer.momentum'. It belongs to optimizer=rmsprop and optimizer=sgd."
+    assert problem == (
+        "no setting 'optimizer.momentum'. It belongs to optimizer=lars, optimizer=madgrad, optimizer=momentum, "
+        "optimizer=muon, optimizer=nesterov, optimizer=rmsprop and optimizer=sgd."
+    )
+    (problem,) = problems(compose.compose, ["optimizer.centered=true"])
+    assert problem == "no setting 'optimizer.centered'. It belongs to optimizer=rmsprop."
 
 
 def test_a_broken_file_that_is_not_chosen_is_in_nobodys_way(tmp_path):
     path = tmp_path / "optimizer" / "broken.yaml"
     path.parent.mkdir()
     path.write_text("lr: [\n")
-    (problem,) = problems(compose.compose, ["optimizer.momentum=0.9"], [tmp_path])
+    (problem,) = problems(compose.compose, ["optimizer.centered=true"], [tmp_path])
     assert "It belongs to optimizer=rmsprop" in problem
 
 
@@ -216,6 +221,11 @@ def test_a_group_of_names_may_bring_names_of_its_own():
 )
 def test_names_in_brackets_may_be_korean_and_have_spaces(override, key, value):
     assert compose.compose(["data=csv", override]).container["data"][key] == value
+
+
+def test_small_numbers_beside_korean_names_are_numbers():
+    overrides = ["data=csv", "loss=cross_entropy", "loss.class_weights={고양이: 1e-1, 개: 2}"]
+    assert compose.compose(overrides).container["loss"]["class_weights"] == {"고양이": 0.1, "개": 2}
 
 
 def test_names_that_a_preset_has_stay_beside_those_that_are_added():

@@ -25,7 +25,7 @@ from training import (
     without_times,
 )
 
-from dltrain import console, device, guards, registry, run, trained
+from dltrain import checkpoint, console, device, guards, registry, run, trained, trial
 from dltrain.callbacks.base import Callback
 from dltrain.config import setting
 from dltrain.data import Samples
@@ -118,7 +118,11 @@ def narrow(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"values": 3, "width": 3}, r"^model: it cannot compute this data, inputs of shape \(B, 4\), float32: Runtime"),
+        (
+            {"values": 3, "width": 3},
+            r"^model: it cannot compute this data, inputs of shape \(B, 4\), float32: the model itself \(Linear\) "
+            r"takes \(B, 3\), and \(B, 4\) comes to it$",
+        ),
         ({"values": 4, "width": 2}, r"^model: it gives outputs of shape \(2, 2\) where this task needs \(2, 3\)$"),
     ],
 )
@@ -135,7 +139,7 @@ def test_the_samples_that_try_the_model_change_nothing(tmp_path):
     assert statistics and all(int(value) == 0 for value in statistics)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    run._trial_pass(parts.model, parts.data, parts.device)
+    trial.trial_pass(parts.model, parts.data.validation.head(2), parts.data.task)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -481,7 +485,7 @@ def test_the_best_and_the_last_weights_can_be_loaded(tmp_path):
     best = outcome.result["best"]
     assert best["step"] < 18  # such a large rate does not end at its best
     for name, step in (("best", best["step"]), ("last", 18), ("step-00000018", 18)):
-        found, state = trained.load_state(outcome.folder, name)
+        found, state = checkpoint.load_state(outcome.folder, name)
         assert found == (best["checkpoint"] if name == "best" else "step-00000018")
         assert state.get("step", state.get("progress", {}).get("step")) == step
     parts, found = trained.load_trained(outcome.folder, outcome.parts.config, "best")
@@ -491,14 +495,14 @@ def test_the_best_and_the_last_weights_can_be_loaded(tmp_path):
         loss = parts.loss(parts.model(split.stored.inputs), split.stored.targets)
     assert float(loss) == pytest.approx(best["value"], rel=1e-5)
     with pytest.raises(CheckpointError, match=r"has no checkpoint 'step-1'. There is: best, last, best-step-"):
-        trained.load_state(outcome.folder, "step-1")
+        checkpoint.load_state(outcome.folder, "step-1")
 
 
 def test_without_best_weights_the_last_are_taken_and_the_log_says_so(tmp_path, caplog):
     outcome = train(
         tmp_path / "run", "trainer.max_epochs=1", "callbacks.checkpoint.keep_best=0", callbacks=("checkpoint",)
     )
-    name, state = trained.load_state(outcome.folder, "best")
+    name, state = checkpoint.load_state(outcome.folder, "best")
     assert (name, state["progress"]["epoch"]) == ("step-00000003", 1)
     assert "keeps no best weights: taking the last" in caplog.text
     assert outcome.result["test_weights"] == "last" and "best" not in outcome.result
@@ -507,7 +511,7 @@ def test_without_best_weights_the_last_are_taken_and_the_log_says_so(tmp_path, c
 def test_a_run_without_checkpoints_says_so(tmp_path):
     outcome = train(tmp_path / "run", "trainer.max_epochs=1")
     with pytest.raises(CheckpointError, match=r"keeps no checkpoint: it was trained without callbacks\.checkpoint"):
-        trained.load_state(outcome.folder, "best")
+        checkpoint.load_state(outcome.folder, "best")
 
 
 # --- what a small run must not pay for --------------------------------------------------------------------
@@ -517,11 +521,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from training import train
-from dltrain import registry
 callbacks = ("summary", "progress", "tensorboard", "checkpoint", "early_stopping")
-for name in registry.names("optimizer"):
+for name in ("adam", "lbfgs", "muon", "lion"):  # one of each sort; tests/optimizers has them all
     limits = ("trainer.max_epochs=2", "callbacks.early_stopping.patience=5", "callbacks.checkpoint.min_seconds=0")
-    train(Path(sys.argv[2]) / name, f"optimizer={name}", "scheduler=cosine", *limits, callbacks=callbacks)
+    settings = ("model=mlp", "model.hidden=[4]", f"optimizer={name}", "scheduler=cosine", *limits)
+    train(Path(sys.argv[2]) / name, *settings, callbacks=callbacks)
     assert "torch._dynamo" not in sys.modules, name
 print("done")
 """

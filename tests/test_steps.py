@@ -28,7 +28,7 @@ def build(settings_of):
     def built(optimizer: str = "sgd", *, accumulate: int = 1, clip_norm=None, autocast=None, **changes):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
-        chosen = optimizers.build(settings_of("optimizer", optimizer, **changes), model.parameters())
+        chosen = optimizers.build(settings_of("optimizer", optimizer, **changes), model.named_parameters())
         return steps.build(model, LOSS, chosen, clip_norm=clip_norm, accumulate=accumulate, autocast=autocast)
 
     return built
@@ -119,7 +119,7 @@ class WithHelp(nn.Module):
 def test_an_auxiliary_output_adds_its_share_of_the_loss_in_training_alone(batch, settings_of):
     torch.manual_seed(1)
     model = WithHelp()
-    rule = optimizers.build(settings_of("optimizer", "sgd"), model.parameters())
+    rule = optimizers.build(settings_of("optimizer", "sgd"), model.named_parameters())
     step = steps.build(model, LOSS, rule, clip_norm=None, accumulate=1, autocast=None)
     with torch.no_grad():
         given = model(batch.inputs)
@@ -182,7 +182,7 @@ def test_frozen_parameters_stay(settings_of, batch):
     model = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
     model[0].weight.requires_grad_(False)
     before = model[0].weight.clone()
-    optimizer = optimizers.build(settings_of("optimizer", "sgd"), model.parameters())
+    optimizer = optimizers.build(settings_of("optimizer", "sgd"), model.named_parameters())
     step = steps.build(model, LOSS, optimizer, clip_norm=1.0, accumulate=1, autocast=None)
     step(batch)
     assert torch.equal(model[0].weight, before) and len(step.parameters) == 3
