@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
-from dltrain.errors import ConfigError, did_you_mean
+from dltrain import patterns
+from dltrain.errors import did_you_mean
 
-# A scheme, or schemes by pattern of parameter names: {"*": he, "output.*": "normal 0.001"}. The last match holds.
+# A scheme, or schemes by pattern of parameter names: {"*": he, "output.*": "normal 0.001"}. The last that fits holds.
 Init = str | dict[str, str]
 
 MEANING = (
@@ -91,7 +91,7 @@ def initialize(model: nn.Module, init: Init) -> None:
     and ``constant``, which holds for biases as well.
 
     Raises:
-        ConfigError: a pattern fits no parameter that has a first weight to choose.
+        ConfigError: a pattern fits no parameter that has a first weight to choose, or later ones leave it none.
     """
     schemes = {"*": init} if isinstance(init, str) else init
     places: dict[str, tuple[nn.Module, str]] = {}
@@ -99,13 +99,10 @@ def initialize(model: nn.Module, init: Init) -> None:
         if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase)):
             for own, _ in layer.named_parameters(recurse=False):
                 places[f"{prefix}.{own}" if prefix else own] = (layer, own)
-    for pattern in schemes:
-        if places and not any(fnmatchcase(name, pattern) for name in places):
-            raise ConfigError(f"model.init: no parameter fits '{pattern}'.{did_you_mean(pattern, places)}")
+    holding = patterns.last_fitting("model.init", schemes, places) if places else {}
     for name, (layer, own) in places.items():
-        fitting = [text for pattern, text in schemes.items() if fnmatchcase(name, pattern)]
-        if fitting:
-            _fill(layer, own, *_parse(fitting[-1]))
+        if name in holding:
+            _fill(layer, own, *_parse(schemes[holding[name]]))
 
 
 def _fill(layer: nn.Module, own: str, scheme: str, number: float) -> None:

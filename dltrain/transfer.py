@@ -6,7 +6,6 @@ import pickle
 import re
 import warnings
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from dltrain import averages, checkpoint, run_folder
+from dltrain import averages, checkpoint, patterns, run_folder
 from dltrain.averages import Weights
 from dltrain.config import TransferSettings
 from dltrain.errors import CheckpointError, ConfigError, did_you_mean
@@ -199,13 +198,6 @@ def freeze(model: nn.Module, settings: TransferSettings) -> None:
             f"model.unfreeze_epoch = {settings.unfreeze_epoch}: nothing is frozen. Say what is: model.freeze=[PATTERN]"
         )
     named = dict(model.named_parameters())
-    problems = [
-        f"model.freeze: no parameter fits '{pattern}'.{did_you_mean(pattern, named)}"
-        for pattern in settings.freeze
-        if not any(fnmatchcase(name, pattern) for name in named)
-    ]
-    if problems:
-        raise ConfigError(*problems)
     for name in _frozen_names(model, settings):
         named[name].requires_grad_(False)
 
@@ -228,10 +220,9 @@ def check_some_train(model: nn.Module) -> None:
 
 
 def _frozen_names(model: nn.Module, settings: TransferSettings) -> frozenset[str]:
-    if settings.unfreeze_epoch == 0:
-        return frozenset()
     named = [name for name, _ in model.named_parameters()]
-    return frozenset(name for name in named if any(fnmatchcase(name, pattern) for pattern in settings.freeze))
+    frozen = patterns.fitting("model.freeze", settings.freeze, named).values()
+    return frozenset().union(*frozen) if settings.unfreeze_epoch != 0 else frozenset()
 
 
 @dataclass(frozen=True)

@@ -199,8 +199,6 @@ def test_the_last_pattern_that_fits_holds():
     initialize(model, {"*": "constant 1", "*.weight": "constant 2", "output.*": "constant 3", "output.bias": "zeros"})
     first = {name: parameter.flatten()[0].item() for name, parameter in model.named_parameters()}
     assert first == {"hidden.weight": 2.0, "hidden.bias": 1.0, "output.weight": 3.0, "output.bias": 0.0}
-    initialize(model, {"output.*": "constant 3", "*": "constant 1"})
-    assert all(parameter.eq(1).all() for parameter in model.parameters())
 
 
 def test_what_no_pattern_fits_stays_as_pytorch_drew_it():
@@ -214,6 +212,15 @@ def test_a_pattern_that_fits_nothing_is_told():
     with pytest.raises(ConfigError) as caught:
         initialize(network(), {"*": "he", "outputs.weight": "zeros"})
     assert str(caught.value) == "model.init: no parameter fits 'outputs.weight'. Did you mean 'output.weight'?"
+
+
+def test_a_pattern_that_others_leave_nothing_is_told():
+    with pytest.raises(ConfigError) as caught:
+        initialize(network(), {"output.*": "constant 3", "*": "constant 1"})
+    assert str(caught.value) == (
+        "model.init: what 'output.*' fits belongs to patterns after it, as output.weight to '*'. The last that fits "
+        "holds: put the narrower one last"
+    )
 
 
 @pytest.mark.parametrize(

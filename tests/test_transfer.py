@@ -15,7 +15,7 @@ from killing import assert_same
 from torch import nn
 from training import build_trainer, configure, resume, rows_of, train, without_times
 
-from dltrain import run, transfer
+from dltrain import assembly, run, transfer
 from dltrain.checkpoint import load_state
 from dltrain.config import TransferSettings
 from dltrain.errors import CheckpointError, ConfigError
@@ -175,7 +175,7 @@ def test_a_run_gives_its_best_weights_and_its_checkpoint_file_the_same(tmp_path)
     overrides = (*SMALL, "trainer.max_epochs=3", "callbacks.checkpoint.monitor=train/loss")
     outcome = train(tmp_path / "run", *overrides, callbacks=("ema", "checkpoint"))
     _, best = load_state(outcome.folder, "best")
-    fresh = run.build(configure(tmp_path / "x", *SMALL)[0]).model
+    fresh = assembly.build(configure(tmp_path / "x", *SMALL)[0]).model
     for path in (tmp_path / "run", *(tmp_path / "run" / "checkpoints").glob("*.safetensors")):
         load_first_weights(fresh, path)
         assert_same(best["model"], copied(fresh))  # the average, of the last checkpoint too
@@ -226,8 +226,8 @@ def test_another_number_of_classes_starts_from_the_run_before_and_goes_on_withou
 def test_the_weights_are_there_before_the_first_step_and_a_resumed_run_keeps_its_own(tmp_path):
     first = train(tmp_path / "first", *SMALL, "trainer.max_epochs=2", callbacks=("checkpoint",))
     overrides = (*SMALL, f"model.init_from={tmp_path / 'first'}", "seed=3")
-    parts = run.build(configure(tmp_path / "x", *overrides)[0])
-    source, _ = run.start_from(parts)
+    parts = assembly.build(configure(tmp_path / "x", *overrides)[0])
+    source, _ = assembly.start_from(parts)
     assert source == tmp_path / "first"
     assert_same(load_state(first.folder, "best")[1]["model"], copied(parts.model))
     whole = train(tmp_path / "whole", *overrides, "trainer.max_steps=7", callbacks=("checkpoint",))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 import torch
 from torch import nn
 
+from dltrain import patterns
 from dltrain.config import PenaltySettings
-from dltrain.errors import ConfigError, did_you_mean
 
 
 class Penalty:
@@ -56,12 +54,9 @@ def _penalised(model: nn.Module, key: str, by_pattern: dict[str, float]) -> tupl
     """Returns the P parameters that are penalised, and their strengths (P,) beside them."""
     named = dict(model.named_parameters())
     total = dict.fromkeys(named, 0.0)
-    for pattern, strength in by_pattern.items():
-        fitting = [name for name in named if fnmatchcase(name, pattern)]
-        if not fitting:
-            raise ConfigError(f"{key}: no parameter fits '{pattern}'.{did_you_mean(pattern, named)}")
+    for pattern, fitting in patterns.fitting(key, by_pattern, named).items():
         for name in fitting:
-            total[name] += strength
+            total[name] += by_pattern[pattern]
     chosen = [name for name in named if total[name] > 0]
     device = next((named[name].device for name in chosen), None)
     return [named[name] for name in chosen], torch.tensor([total[name] for name in chosen], device=device)

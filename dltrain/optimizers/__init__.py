@@ -46,7 +46,7 @@ def build(
 
     Args:
         named_parameters: of the model, in its order; those that a group freezes get requires_grad=False here.
-        groups: settings by pattern of parameter names; the first that fits a name holds.
+        groups: settings by pattern of parameter names; the last that fits a name holds.
         later: names of parameters that need no gradient now and will be trained later.
 
     Raises:

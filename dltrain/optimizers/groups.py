@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
+from dltrain import patterns
 from dltrain.config import GroupSettings, field_names
-from dltrain.errors import ConfigError, did_you_mean
+from dltrain.errors import ConfigError
 from dltrain.optimizers.settings import Groups
 
 KEY = "optimizer.groups"
@@ -25,7 +25,7 @@ def parameter_groups(
 
     Args:
         settings: of the optimizer.
-        groups: settings by pattern; the first pattern that fits a name holds.
+        groups: settings by pattern; the last pattern that fits a name holds.
         later: names of parameters that are frozen now and will be trained later; they belong to their group already.
 
     Returns:
@@ -37,9 +37,9 @@ def parameter_groups(
     """
     named = dict(named_parameters)
     by_pattern: dict[str, list[str]] = {"": [], **{pattern: [] for pattern in groups}}
+    holding = patterns.last_fitting(KEY, groups, named)
     for name in named:
-        by_pattern[next((pattern for pattern in groups if fnmatchcase(name, pattern)), "")].append(name)
-    _check_patterns(by_pattern, named)
+        by_pattern[holding.get(name, "")].append(name)
     _check_weight_decay(settings, groups)
     built = []
     for pattern, names in by_pattern.items():
@@ -60,28 +60,6 @@ def parameter_groups(
 def _own_values(own: GroupSettings) -> dict[str, float]:
     values = {"lr": own.lr, "weight_decay": own.weight_decay}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _check_patterns(by_pattern: dict[str, list[str]], named: dict[str, nn.Parameter]) -> None:
-    """
-    Raises:
-        ConfigError: a pattern fits no name, or all that it fits are taken by patterns before it.
-    """
-    problems = []
-    for pattern, names in by_pattern.items():
-        if pattern == "" or names:
-            continue
-        fitting = [name for name in named if fnmatchcase(name, pattern)]
-        if fitting:
-            first = next(earlier for earlier, taken in by_pattern.items() if fitting[0] in taken)
-            problems.append(
-                f"{KEY}.{pattern}: what it fits belongs to patterns before it, as {fitting[0]} to '{first}'. "
-                "The first that fits holds: put the narrower one first"
-            )
-        else:
-            problems.append(f"{KEY}: no parameter fits '{pattern}'.{did_you_mean(pattern, named)}")
-    if problems:
-        raise ConfigError(*problems)
 
 
 def _check_weight_decay(settings: Any, groups: Mapping[str, GroupSettings]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
-from dltrain import registry
+from dltrain import patterns, registry
 from dltrain.config import setting
 from dltrain.errors import ConfigError
 from dltrain.optimizers.settings import MOMENTUM, BetasSettings, Groups
@@ -80,7 +79,7 @@ def muon(settings: MuonSettings, *, parameters: Groups) -> Optimizer:
     Kernels of convolutions are no matrices, and belong to AdamW.
 
     Raises:
-        ConfigError: the model has no hidden matrix.
+        ConfigError: the model has no hidden matrix, or a pattern of ``adamw_for`` fits nothing.
     """
     names = _hidden_matrices(settings, parameters)
     if not names:
@@ -122,13 +121,17 @@ def muon(settings: MuonSettings, *, parameters: Groups) -> Optimizer:
 
 
 def _hidden_matrices(settings: MuonSettings, parameters: Groups) -> set[str]:
-    """Returns the names of the parameters that Muon trains."""
+    """Returns the names of the parameters that Muon trains.
+
+    Raises:
+        ConfigError: a pattern of what AdamW trains fits none.
+    """
     matrices = [name for name, parameter in parameters.named.items() if parameter.dim() == 2]
     trained = {name for group in parameters for name in group["param_names"]}
     if settings.adamw_for is None:
         return {name for name in matrices[:-1] if "embed" not in name and name in trained}
-    others = settings.adamw_for
-    return {name for name in matrices if name in trained and not any(fnmatchcase(name, other) for other in others)}
+    fitting = patterns.fitting("optimizer.adamw_for", settings.adamw_for, parameters.named)
+    return (trained & set(matrices)).difference(*fitting.values())
 
 
 def _select(parameters: Groups, wanted: Callable[[str], bool]) -> list[dict[str, Any]]:

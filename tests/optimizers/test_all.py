@@ -228,7 +228,7 @@ def test_a_group_has_the_weight_decay_that_it_is_given(settings_of, name):
 
 
 CHANGES = {
-    "adamw_for": ["nothing"],
+    "adamw_for": ["vector"],
     "amsgrad": True,
     "beta2_decay": -0.5,
     "betas": [0.5, 0.6],

@@ -28,11 +28,11 @@ def test_without_groups_all_parameters_are_in_one(settings_of):
     assert described(build(settings_of)) == [("", ["vector", "matrix", "output"], 0.001, 0.01)]
 
 
-def test_the_first_pattern_that_fits_holds_and_the_rest_comes_first(settings_of):
-    groups = {"vector": GroupSettings(weight_decay=0), "*t*": GroupSettings(lr=0.5)}
+def test_the_last_pattern_that_fits_holds_and_the_rest_comes_first(settings_of):
+    groups = {"*t*": GroupSettings(lr=0.5), "vector": GroupSettings(weight_decay=0)}
     assert described(build(settings_of, groups)) == [
-        ("vector", ["vector"], 0.001, 0),
         ("*t*", ["matrix", "output"], 0.5, 0.01),
+        ("vector", ["vector"], 0.001, 0),
     ]
     assert described(build(settings_of, {"m*": GroupSettings(lr=0.5)})) == [
         ("", ["vector", "output"], 0.001, 0.01),
@@ -40,11 +40,11 @@ def test_the_first_pattern_that_fits_holds_and_the_rest_comes_first(settings_of)
     ]
 
 
-def test_an_empty_group_keeps_its_parameters_out_of_later_ones(settings_of):
-    groups = {"output": GroupSettings(), "*": GroupSettings(lr=0.5)}
+def test_an_empty_group_keeps_its_parameters_out_of_those_before(settings_of):
+    groups = {"*": GroupSettings(lr=0.5), "output": GroupSettings()}
     assert described(build(settings_of, groups)) == [
-        ("output", ["output"], 0.001, 0.01),
         ("*", ["vector", "matrix"], 0.5, 0.01),
+        ("output", ["output"], 0.001, 0.01),
     ]
 
 
@@ -77,9 +77,9 @@ def test_groups_with_the_rate_of_the_rest_are_not_told_apart(settings_of):
         ("adam", {"matrx": GroupSettings()}, "optimizer.groups: no parameter fits 'matrx'. Did you mean 'matrix'?"),
         (
             "adam",
-            {"*": GroupSettings(lr=1), "m*": GroupSettings()},
-            "optimizer.groups.m*: what it fits belongs to patterns before it, as matrix to '*'. The first that fits "
-            "holds: put the narrower one first",
+            {"m*": GroupSettings(), "*": GroupSettings(lr=1)},
+            "optimizer.groups: what 'm*' fits belongs to patterns after it, as matrix to '*'. The last that fits "
+            "holds: put the narrower one last",
         ),
         (
             "adam",

@@ -114,3 +114,10 @@ def test_a_model_without_hidden_matrices_is_refused(settings_of):
         r"AdamW\. Take optimizer=adamw$",
     ):
         build(settings_of, nn.Linear(3, 2))
+
+
+def test_a_pattern_for_adamw_that_fits_nothing_is_told(settings_of):
+    with pytest.raises(
+        ConfigError, match=r"^optimizer\.adamw_for: no parameter fits 'outputs\.\*'\. Did you mean 'output\.bias'\?$"
+    ):
+        build(settings_of, Network(), adamw_for=["outputs.*"])
