@@ -1,182 +1,28 @@
-"""The composition root: config -> data -> model -> loss -> optimizer -> trainer -> run folder, in that order."""
+"""A training in its run folder: started, stopped, gone on with, and what it leaves there."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch import nn
 
-from dltrain import (
-    console,
-    device,
-    environment,
-    gradient_free,
-    optimizers,
-    registry,
-    schedulers,
-    seed,
-    steps,
-    transfer,
-    trial,
-)
-from dltrain.callbacks.base import Callback, RunContext, check_averaging
+from dltrain import console, environment, gradient_free, steps
+from dltrain.assembly import Parts, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
-from dltrain.data import Data, Split
+from dltrain.data import Data
 from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted
+from dltrain.fingerprint import check_fingerprint, fingerprint
 from dltrain.guards import disk_errors, memory_errors
-from dltrain.history import History
-from dltrain.losses import Loss, penalties
-from dltrain.metrics import check_monitor
 from dltrain.models import FittedModel
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
 from dltrain.trainer import Trainer, TrainState
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a config describes, built, before any folder is made."""
-
-    config: Config
-    device: torch.device
-    data: Data
-    model: nn.Module
-    loss: Loss
-
-    def split(self, name: str, *, shuffle: bool = False) -> Split:
-        """Returns the batches of "train", "validation" or "test"."""
-        trainer = self.config.trainer
-        return self.data.splits[name].split(
-            batch_size=trainer.batch_size if shuffle else trainer.evaluation_batch_size,
-            seed=self.config.seed if shuffle else None,
-            device=self.device,
-        )
-
-
-def build(config: Config) -> Parts:
-    """Builds data, model and loss, and checks what can be checked only then.
-
-    Raises:
-        ConfigError: parts that do not fit each other, or a monitored metric that is never logged.
-        DataError: the data cannot be used.
-        MachineError: the device cannot be used.
-    """
-    target = device.choose(config.device)
-    device.keep_freed_memory()
-    data: Data = registry.build("data", config.data)
-    problems: list[str] = []
-    seed.seed_everything(config.seed)
-    model = loss = None
-    with _collected(problems):
-        model = registry.build("model", config.model, task=data.task).to(target)
-        transfer.freeze(model, config.transfer)
-    with _collected(problems):
-        loss = registry.build("loss", config.loss, task=data.task)
-        loss.check_data(data)
-    for key, monitor in _monitors(config):
-        with _collected(problems):
-            check_monitor(key, monitor, data.task, loss)
-    problems += check_averaging(config.callbacks, config.trainer, model)
-    if model is not None:
-        few = data.validation.head(2).map(lambda tensor: tensor.to(target))
-        misfits = trial.trial_pass(model, few, data.task)
-        if not misfits:
-            misfits = trial.single_sample_batch(model, few.inputs, len(data.train), config.trainer.batch_size)
-        problems += misfits
-        problems += gradient_free.mistakes(config, model, data)
-    if problems or model is None or loss is None:
-        raise ConfigError(*problems)
-    config = gradient_free.settled(config, model, data)
-    size = sum(parameter.numel() for parameter in model.parameters())
-    if isinstance(model, FittedModel):  # which may compare each sample with each
-        size = len(data.train)
-    device.set_threads(config.device.threads, size, min(config.trainer.batch_size, len(data.train)))
-    return Parts(config, target, data, model, loss)
-
-
-def _monitors(config: Config) -> Iterator[tuple[str, str]]:
-    """Yields the metrics that something watches, each after the key of the setting that names it."""
-    watching = {**{f"callbacks.{name}": own for name, own in config.callbacks.items()}, "scheduler": config.scheduler}
-    for key, settings in watching.items():
-        if hasattr(settings, "monitor"):
-            yield f"{key}.monitor", settings.monitor
-
-
-@contextlib.contextmanager
-def _collected(problems: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        problems += error.problems
-
-
-def build_step(parts: Parts) -> steps.Step:
-    """Builds the optimizer and the step around it."""
-    config = parts.config
-    step = gradient_free.build_step(parts.model, parts.loss, config.optimizer.lr)
-    if step is not None:
-        return step
-    optimizer = optimizers.build(
-        config.optimizer,
-        parts.model.named_parameters(),
-        config.parameter_groups.groups,
-        later=transfer.trained_later(parts.model, config.transfer),
-    )
-    transfer.check_some_train(parts.model)
-    return steps.build(
-        parts.model,
-        parts.loss,
-        optimizer,
-        clip_norm=config.trainer.clip_norm,
-        accumulate=config.trainer.accumulate,
-        autocast=device.autocast(parts.device, config.device.precision),
-        penalty=penalties.build(parts.model, config.penalties),
-    )
-
-
-def build_trainer(parts: Parts, step: steps.Step, folder: RunFolder, container: dict[str, Any]) -> Trainer:
-    """Builds the trainer of a run folder."""
-    config, settings = parts.config, parts.config.trainer
-    store = CheckpointStore(folder.checkpoints)
-    context = RunContext(folder, store, config, container, parts.data)
-    callbacks: dict[str, Callback] = {
-        name: registry.build("callbacks", callback, context=context) for name, callback in config.callbacks.items()
-    }
-    train = parts.split("train", shuffle=True)
-    schedule = schedulers.build(
-        config.scheduler,
-        max_epochs=settings.max_epochs,
-        max_steps=settings.max_steps,
-        epoch_steps=-(-train.num_batches // settings.accumulate),
-    )
-    return Trainer(
-        settings,
-        task=parts.data.task,
-        step=step,
-        train=train,
-        validation=parts.split("validation"),
-        test=parts.split("test") if parts.data.test is not None else None,
-        schedule=schedule,
-        learning_rate=config.optimizer.lr,
-        callbacks=callbacks,
-        history=History(folder.metrics),
-        freezing=transfer.freezing(parts.model, config.transfer, step.parameters),
-        autocast=step.autocast,
-    )
-
-
-# --- a run ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -212,22 +58,6 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
         usable = dump_yaml(_from_anywhere(config, container, source))
         write_file(folder.config, usable)  # last: from here on the folder is a run
         return _fit(parts, step, folder, container, signals, notes)
-
-
-def start_from(parts: Parts) -> tuple[Path | None, list[str]]:
-    """Gives a new run's model the weights of ``model.init_from``.
-
-    Returns:
-        Which file or run that is, and what was loaded; None and nothing where the model starts anew.
-
-    Raises:
-        ConfigError, CheckpointError: see ``transfer``.
-    """
-    init_from = parts.config.transfer.init_from
-    if init_from is None:
-        return None, []
-    source = transfer.source(init_from)
-    return source, transfer.load_first_weights(parts.model, source)
 
 
 def _from_anywhere(config: Config, container: dict[str, Any], source: Path | None) -> dict[str, Any]:
@@ -298,12 +128,14 @@ def _fit(
     started = time.perf_counter()
     status: dict[str, Any] = {"status": "failed"}
     try:
-        for note in (*parts.data.notes, *gradient_free.notes(parts.config, parts.model, parts.data), *notes):
+        without_gradients = gradient_free.notes(parts.config, parts.model, parts.data)
+        for note in (*parts.data.notes, *without_gradients, *trainer.schedule.notes, *notes):
             console.log.info("%s", note)
         if restart is not None:
             _restore(trainer, folder, restart)
         signals.attend(trainer)
-        with memory_errors(parts.config), disk_errors(folder):
+        in_batches = None if isinstance(parts.model, FittedModel) else len(parts.data.train)
+        with memory_errors(parts.config, in_batches), disk_errors(folder):
             trainer.fit()
         status["status"] = "done" if trainer.completed else "interrupted"
     except DltrainError as error:
@@ -318,14 +150,23 @@ def _fit(
         with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
             write_json(folder.result, result)
         console.stop_logging(handler)
-    if not trainer.completed and trainer.interrupted_by is not None:
-        saves = any(settings.name == "checkpoint" for settings in parts.config.callbacks.values())
-        saved = "its state is saved" if saves else "without a checkpoint callback its state is not saved"
-        raise Interrupted(
-            f"{trainer.stop_reason} at step {trainer.state.step}; {saved}. Go on with: dltrain resume {folder.path}",
-            trainer.interrupted_by,
-        )
+    _check_completed(trainer, folder, parts.config)
     return Outcome(folder, parts, trainer, result)
+
+
+def _check_completed(trainer: Trainer, folder: RunFolder, config: Config) -> None:
+    """
+    Raises:
+        Interrupted: a signal ended the training.
+    """
+    if trainer.completed or trainer.interrupted_by is None:
+        return
+    saves = any(settings.name == "checkpoint" for settings in config.callbacks.values())
+    saved = "its state is saved" if saves else "without a checkpoint callback its state is not saved"
+    raise Interrupted(
+        f"{trainer.stop_reason} at step {trainer.state.step}; {saved}. Go on with: dltrain resume {folder.path}",
+        trainer.interrupted_by,
+    )
 
 
 @dataclass(frozen=True)
@@ -396,9 +237,6 @@ def _result(trainer: Trainer, seconds: float) -> dict[str, Any]:
     return result
 
 
-# --- files ------------------------------------------------------------------------------------------------
-
-
 def dump_yaml(value: Any) -> str:
     text: str = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
     return text
@@ -406,24 +244,3 @@ def dump_yaml(value: Any) -> str:
 
 def _task_file(data: Data) -> dict[str, Any]:
     return {"task": asdict(data.task), "preprocessing": data.preprocessing, "fingerprint": fingerprint(data)}
-
-
-def check_fingerprint(folder: RunFolder, data: Data) -> None:
-    """
-    Raises:
-        CheckpointError: the data are not those that the run was trained on.
-    """
-    if folder.task.exists() and folder.read_task().get("fingerprint") != fingerprint(data):
-        raise CheckpointError(
-            f"the data of {folder.path} have changed since it was trained, so its model does not fit them. "
-            "Put the old data back, or train a new run"
-        )
-
-
-def fingerprint(data: Data) -> str:
-    """Returns the SHA-256 of all samples and of what their numbers stand for."""
-    digest = hashlib.sha256(json.dumps(data.preprocessing, sort_keys=True).encode())
-    for source in data.splits.values():
-        for piece in source.content():
-            digest.update(piece)
-    return digest.hexdigest()

@@ -19,14 +19,15 @@ from dltrain import averages, optimizers, seed
 from dltrain.callbacks.base import HOOKS, Callback
 from dltrain.config import TrainerSettings
 from dltrain.data import Split, Task
-from dltrain.errors import CheckpointError, DivergedError
+from dltrain.errors import DivergedError
 from dltrain.evaluate import evaluate
 from dltrain.history import History, Row
 from dltrain.metrics import Metrics
-from dltrain.models import FittedModel
+from dltrain.models import FittedModel, device_of
 from dltrain.schedulers import Schedule
 from dltrain.steps import Step
 from dltrain.transfer import Freezing
+from dltrain.weights import load_weights
 
 # The loss is looked at for NaN after so many batches at the latest. Each look waits for the device once.
 _CHECK_EVERY_BATCHES = 256
@@ -82,7 +83,6 @@ class Trainer:
         self.model: nn.Module = step.model
         self.learning_rate, self.freezing = learning_rate, freezing
         self.callbacks, self.history, self.autocast = callbacks, history, autocast
-        self._counters = optimizers.Counters(step.optimizer)
         self.metrics = Metrics(task, step.loss)
         self._evaluation_metrics = Metrics(task, step.loss, evaluating=True)
         self.state = TrainState()
@@ -195,6 +195,8 @@ class Trainer:
 
     def _at_limit(self) -> str | None:
         """Returns which limit is reached, if one is."""
+        if isinstance(self.model, FittedModel) and self.state.epoch:
+            return f"fitted to all {self.train.num_samples:,} training samples"
         if self.settings.max_epochs is not None and self.state.epoch >= self.settings.max_epochs:
             return f"reached max_epochs={self.settings.max_epochs}"
         if self.state.step >= self._max_steps:
@@ -262,7 +264,8 @@ class Trainer:
             DivergedError: a loss since the last row, or a weight, is NaN or infinite.
         """
         self._check_finite()
-        if not torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all():
+        finite = [parameter.isfinite().all() for parameter in self.model.parameters()]
+        if finite and not torch.stack(finite).all():  # a model that learns by a rule may keep buffers alone
             raise self._diverged("the weights became NaN or infinite by", self.state.step, *self._last_batch())
 
     def _check_finite(self) -> None:
@@ -308,9 +311,7 @@ class Trainer:
             "progress": asdict(self.state),
             "row": self.row,
             "model": self.model.state_dict(),
-            "optimizer_kind": type(self.step.optimizer).__name__,
-            "optimizer": self.step.optimizer.state_dict()["state"],
-            "optimizer_counters": self._counters.state_dict(),
+            **self.step.state_dict(),
             "schedule": self.schedule.state_dict(),
             "metrics": self.metrics.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self.callbacks.items()},
@@ -322,7 +323,7 @@ class Trainer:
         """Returns what the last bits of the results depend on besides the state, and may differ after a resume."""
         changes_with_length = self.schedule.factor is not None
         return {
-            "device": next(self.model.parameters()).device.type,
+            "device": device_of(self.model).type,
             "precision": "fp32" if self.autocast is None else "bf16",
             "threads": torch.get_num_threads(),
             "length": [self.settings.max_epochs, self.settings.max_steps] if changes_with_length else None,
@@ -335,18 +336,11 @@ class Trainer:
             CheckpointError: it was saved for another model or another optimizer.
         """
         load_weights(self.model, state["model"])
-        optimizer, kind = self.step.optimizer, state["optimizer_kind"]
-        if kind != type(optimizer).__name__:
-            raise CheckpointError(
-                f"the checkpoint was saved with the optimizer {kind}, and this run has {type(optimizer).__name__}"
-            )
-        # The settings are those of the config, so that a changed learning rate is not undone.
-        optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
-        self._counters.load_state_dict(state.get("optimizer_counters", []))  # 0.1 saved none
+        self.step.load_state_dict(state)
         self.state = TrainState(**state["progress"])
         self.row = state["row"]
         self.schedule.load_state_dict(state.get("schedule", {}))
-        self.metrics.load_state_dict(move(state["metrics"], next(self.model.parameters()).device))
+        self.metrics.load_state_dict(move(state["metrics"], device_of(self.model)))
         for name, callback in self.callbacks.items():
             if name in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][name])
@@ -373,28 +367,6 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
             f"the results may differ. device.threads={before['threads']} keeps them"
         )
     return notes
-
-
-def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Loads weights into a model.
-
-    Raises:
-        CheckpointError: names or shapes differ; the message gives the first of them.
-    """
-    if isinstance(model, FittedModel):
-        model.make_room(weights)
-    own = model.state_dict()
-    wrong = [f"{name} is missing in the checkpoint" for name in own if name not in weights]
-    wrong += [f"{name} is not in the model" for name in weights if name not in own]
-    wrong += [
-        f"{name} has shape {tuple(weights[name].shape)}, the model has {tuple(own[name].shape)}"
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
-    ]
-    if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-        raise CheckpointError(f"the checkpoint is of another model: {'; '.join(wrong[:3])}{more}")
-    model.load_state_dict(weights)
 
 
 def move(value: Any, device: torch.device) -> Any:

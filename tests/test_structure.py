@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ MODULES = {
 }
 
 
+@functools.cache
 def imports(path: Path, *, at_start: bool = False) -> set[str]:
     """Returns the modules that a file imports, those for type checking aside; at_start: when it is imported."""
     found: set[str] = set()
@@ -52,7 +54,8 @@ def test_nothing_below_the_verbs_imports_the_command_line_or_a_run(name):
         return
     assert not uses(path, "dltrain.cli")
     assert name == "dltrain.cli" or not uses(path, "dltrain.commands")
-    assert name == "dltrain.trained" or not uses(path, "dltrain.run")
+    assert not uses(path, "dltrain.run")
+    assert name in ("dltrain.run", "dltrain.trained") or not uses(path, "dltrain.assembly")
 
 
 def test_the_trainer_knows_of_callbacks_only_their_contract():
@@ -60,10 +63,35 @@ def test_the_trainer_knows_of_callbacks_only_their_contract():
     assert all(name.startswith("dltrain.callbacks.base") for name in known)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if ".models." in name or ".data." in name])
-def test_models_and_data_know_nothing_of_training(name):
-    for module in ("trainer", "run", "callbacks", "optimizers", "checkpoint", "run_folder"):
-        assert not uses(MODULES[name], f"dltrain.{module}")
+# What the packages of components, and of what a model looks like, may not know.
+TRAINING = ("assembly", "run", "trainer", "steps", "evaluate", "checkpoint", "callbacks", "transfer", "averages")
+UNKNOWN = {
+    "data": (*TRAINING, "run_folder", "models", "losses", "optimizers", "schedulers", "metrics"),
+    "models": (*TRAINING, "run_folder", "losses", "optimizers", "schedulers", "metrics"),
+    "losses": (*TRAINING, "run_folder", "models", "optimizers", "schedulers", "metrics"),
+    "optimizers": (*TRAINING, "run_folder", "models", "losses", "schedulers", "metrics", "data"),
+    "schedulers": (*TRAINING, "run_folder", "models", "losses", "optimizers", "data"),
+    "graph": (*TRAINING, "losses", "optimizers", "schedulers", "metrics"),
+}
+
+
+@pytest.mark.parametrize("package", UNKNOWN)
+def test_the_packages_of_components_know_nothing_of_each_other_or_of_training(package):
+    files = [path for name, path in MODULES.items() if name.startswith(f"dltrain.{package}.")]
+    assert files
+    for path in files:
+        for module in UNKNOWN[package]:
+            assert not uses(path, f"dltrain.{module}"), f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_model_is_drawn_by_the_verbs_alone(name):
+    if not name.startswith(("dltrain.commands.", "dltrain.graph.", "dltrain.sketch")):
+        assert not uses(MODULES[name], "dltrain.graph") and not uses(MODULES[name], "dltrain.sketch")
+
+
+def test_names_of_parameters_are_matched_in_one_place():
+    assert [name for name, path in MODULES.items() if uses(path, "fnmatch")] == ["dltrain.patterns"]
 
 
 @pytest.mark.parametrize("name", ["cli", "config", "config_files", "errors", "registry", "run_folder", "compose"])
@@ -74,5 +102,14 @@ def test_what_every_command_needs_starts_without_pytorch(name):
 def test_the_verbs_start_without_pytorch_and_hydra():
     for name, path in MODULES.items():
         if name.startswith("dltrain.commands."):
-            for heavy in ("torch", "hydra", "rich", "numpy", "yaml", "dltrain.run", "dltrain.compose"):
+            for heavy in (
+                "torch",
+                "hydra",
+                "rich",
+                "numpy",
+                "yaml",
+                "dltrain.assembly",
+                "dltrain.run",
+                "dltrain.compose",
+            ):
                 assert not uses(path, heavy, at_start=True), f"{name} imports {heavy}"
