@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dltrain.data import Data, Task
+from dltrain.losses import Loss
 from dltrain.models.baselines import FittedLinear
 from dltrain.models.linear import Linear
 from dltrain.models.perceptron import Perceptron
@@ -20,12 +21,13 @@ _MAX_FEATURES = 60
 _MAX_OUTPUTS = 10
 
 
-def coefficients_of(model: nn.Module, data: Data) -> dict[str, dict[str, float]] | None:
+def coefficients_of(model: nn.Module, data: Data, loss: Loss) -> dict[str, dict[str, float]] | None:
     """Returns the coefficient of each feature, and the intercept, of each output; None of other models and data.
 
     With x = (raw - m) / s for an input and y = raw * scale + shift for an output of a regression, the output
     b + sum_i w_i x_i is scale * (b - sum_i w_i m_i / s_i) + shift + sum_i (scale * w_i / s_i) raw_i. Outputs for
-    classes are logits (or scores), and keep their unit.
+    classes are logits (or scores), and keep their unit; so do those that the loss's link makes predictions of, as the
+    logarithms of Poisson's rates, which are of the target's own unit.
     """
     found = _linear_map(model)
     if found is None or isinstance(data.task.inputs, dict) or data.task.heads:
@@ -39,7 +41,7 @@ def coefficients_of(model: nn.Module, data: Data) -> dict[str, dict[str, float]]
     scale = torch.tensor([feature.scale for feature in features], dtype=torch.float64)
     own_weights = weights / scale  # (K, D)
     own_intercepts = intercepts - own_weights @ shift
-    if data.task.target_scale:
+    if data.task.target_scale and loss.link is None:
         target_scale = torch.tensor(data.task.target_scale, dtype=torch.float64)
         own_weights *= target_scale[:, None]
         own_intercepts = own_intercepts * target_scale + torch.tensor(data.task.target_shift, dtype=torch.float64)

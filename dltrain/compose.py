@@ -205,10 +205,23 @@ def apart(overrides: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
                 OverridesParser.create().parse_override(override)
             except HydraException:
                 with contextlib.suppress(YAMLError, OmegaConfBaseException):  # which reads 1e-4 as a number, too
-                    groups.append((key.lstrip("+"), OmegaConf.to_container(OmegaConf.create(value))))
+                    groups.append((key.lstrip("+"), _with_spaces(OmegaConf.to_container(OmegaConf.create(value)))))
                     continue
         others.append(override)
     return groups, others
+
+
+def _with_spaces(value: Any) -> Any:
+    """Returns what YAML would read with a space after each colon: Hydra's grammar asks for none, as in {lr:0.1}."""
+    if isinstance(value, list):
+        return [_with_spaces(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    read = {}
+    for key, inner in value.items():
+        name, colon, text = key.partition(":") if isinstance(key, str) and inner is None else (key, "", "")
+        read[name] = OmegaConf.create(f"[{text}]")[0] if colon and text else _with_spaces(inner)
+    return read
 
 
 def _put(container: dict[str, Any], path: list[str], value: Any) -> None:

@@ -173,7 +173,7 @@ class ParameterGroupsSettings:
 
     groups: dict[str, GroupSettings] = setting(
         "By pattern of parameter names, a learning rate (lr), a weight_decay or frozen: true of their own, as "
-        "{features.*: {lr: 1e-4}, *.bias: {weight_decay: 0}}; the first pattern that fits a name holds."
+        "{features.*: {lr: 1e-4}, *.bias: {weight_decay: 0}}; the last pattern that fits a name holds."
     )
 
 
@@ -269,10 +269,10 @@ def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[st
                 problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
             else:
                 folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
-                problems.append(
-                    f"imports: no module '{name}' in {folders} or in the installed packages. "
-                    "--config-dir DIR looks in DIR too"
-                )
+                remedy = "--config-dir DIR looks in DIR too"
+                if str(name).endswith(".py"):
+                    remedy = f"A module is named without folder and .py: imports=[{Path(str(name)).stem}]; {remedy}"
+                problems.append(f"imports: no module '{name}' in {folders} or in the installed packages. {remedy}")
         except SyntaxError as error:
             problems.append(f"imports: module '{name}' failed: {error.msg} ({error.filename}:{error.lineno})")
         except Exception as error:
@@ -489,6 +489,14 @@ def described(kind: Any, limits: Limits | None = None) -> str:
     return f"{word} {limits}".strip() if kind in (int, float) else word
 
 
+def _of_each(kind: Any, limits: Limits | None) -> str | None:
+    """Returns the type of the values of a group of names and values, or of the one that a union allows."""
+    for option in (kind, *typing.get_args(kind)):
+        if typing.get_origin(option) is dict:
+            return described(typing.get_args(option)[1], limits)
+    return None
+
+
 # --- keys -------------------------------------------------------------------------------------------------
 
 
@@ -533,10 +541,15 @@ def suggestion(key: str, known: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What ``explain`` tells of a key."""
+    """What ``explain`` tells of a key.
+
+    Attributes:
+        of_each: the type of each value where the setting may be a group of names of the user's own; else None.
+    """
 
     meaning: str
     type: str
+    of_each: str | None = None
 
 
 def known_keys(container: dict[str, Any]) -> Iterator[tuple[str, Setting]]:
@@ -564,9 +577,9 @@ def _component_keys(kind: str, value: Any, key: str) -> Iterator[tuple[str, Sett
     for name, described_field in [*_settings_of(registry.find(kind, value["name"]).settings), *shared]:
         yield f"{key}.{name}", described_field
         inner = value.get(name)
-        if isinstance(inner, dict) and described_field.type.startswith(_WORDS[dict]):  # names of the user's own
+        if isinstance(inner, dict) and described_field.of_each is not None:  # names of the user's own
             for own in inner:
-                yield f"{key}.{name}.{own}", described_field
+                yield f"{key}.{name}.{own}", Setting(described_field.meaning, described_field.of_each)
                 if (kind, name) == ("optimizer", "groups"):
                     yield from ((f"{key}.{name}.{own}.{field}", of) for field, of in _settings_of(GroupSettings))
 
@@ -575,7 +588,7 @@ def _settings_of(kind: type[Any]) -> Iterator[tuple[str, Setting]]:
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         limits, hint = field.metadata.get("limits"), hints[field.name]
-        yield field.name, Setting(field.metadata.get("meaning", ""), described(hint, limits))
+        yield field.name, Setting(field.metadata.get("meaning", ""), described(hint, limits), _of_each(hint, limits))
         if kind is not Config and dataclasses.is_dataclass(hint):  # of Config, the groups are walked by known_keys
             for inner, setting_of in _settings_of(typing.cast("type[Any]", hint)):
                 yield f"{field.name}.{inner}", setting_of

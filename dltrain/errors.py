@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Of more names than these a message gives only so many.
+_MANY, _FEW = 60, 10
+
 
 class DltrainError(Exception):
     """Base of all errors that a user can cause or mend."""
@@ -81,9 +84,13 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """Returns " Did you mean 'x'?", or the allowed names when none is near, or nothing when there are none."""
+    """Returns " Did you mean 'x'?", or the allowed names when none is near, or nothing when there are none.
+
+    Of very many names, as those of a deep model's parameters, the first are given.
+    """
     names = sorted(allowed)
     close = nearest(name, names)
     if close is not None:
         return f" Did you mean '{close}'?"
-    return f" There is: {', '.join(names)}." if names else ""
+    more = f" and {len(names) - _FEW} more" if len(names) > _MANY else ""
+    return f" There is: {', '.join(names[:_FEW] if more else names)}{more}." if names else ""

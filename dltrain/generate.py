@@ -11,6 +11,7 @@ from dltrain.console import log
 from dltrain.data.text.tokens import END, PADDING, START, TextCodec, join, tokenize
 from dltrain.decoding import Writer, drawn, likeliest
 from dltrain.errors import CheckpointError, ConfigError
+from dltrain.models import device_of
 from dltrain.models.seq2seq import Seq2Seq
 
 
@@ -98,7 +99,7 @@ class _WritingOn(Writer):
         self.model, self.codec = model, codec
         self.texts = torch.tensor([numbers], dtype=torch.int64)  # (N, tokens so far)
         self.unwritten = [PADDING, codec.vocabulary.unknown]
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
 
     def next_logits(self, parents: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         self.texts = torch.cat((self.texts[parents], tokens.unsqueeze(1)), dim=1)
@@ -112,7 +113,7 @@ class _Answering(Writer):
 
     def __init__(self, model: Seq2Seq, numbers: list[int], unwritten: list[int | None]) -> None:
         self.model, self.unwritten = model, unwritten
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
         self.source = torch.tensor([numbers], device=self.device)  # (1, S)
         self.states, self.state = model.encode(self.source)
 

@@ -99,7 +99,11 @@ def notes(config: Config, model: nn.Module, data: Data) -> Iterator[str]:
             yield f"model={name}: its rule lets each sample count the same, so the samples' weights do not apply"
 
 
-def mistakes(config: Config, model: nn.Module, data: Data) -> list[str]:
+def _has_link(loss: Loss) -> bool:
+    return loss.link is not None or any(map(_has_link, getattr(loss, "heads", {}).values()))
+
+
+def mistakes(config: Config, model: nn.Module, data: Data, loss: Loss | None) -> list[str]:
     """Returns what was asked for and cannot be done without gradients, a line each."""
     if not isinstance(model, (RuleModel, FittedModel)):
         return []
@@ -120,6 +124,11 @@ def mistakes(config: Config, model: nn.Module, data: Data) -> list[str]:
         for key, is_asked in asked.items()
         if is_asked
     ]
+    if loss is not None and _has_link(loss):
+        problems.append(
+            f"loss.name = '{config.loss.name}': it takes a model's outputs for logarithms of the targets, and "
+            f"model={name} gives the targets themselves. Choose loss=mse"
+        )
     if isinstance(model, FittedModel) and not isinstance(data.train, Samples):
         problems.append(
             f"model.name = '{name}': it is fitted to all training samples at once, and this data is streamed because "

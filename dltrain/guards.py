@@ -14,8 +14,11 @@ from dltrain.run_folder import RunFolder, free_megabytes
 
 
 @contextlib.contextmanager
-def memory_errors(config: Config) -> Iterator[None]:
+def memory_errors(config: Config, num_samples: int | None = None) -> Iterator[None]:
     """
+    Args:
+        num_samples: of the training data, as soon as batches of it are computed.
+
     Raises:
         OutOfMemoryError: instead of what PyTorch or Python raise when memory runs out.
     """
@@ -25,11 +28,13 @@ def memory_errors(config: Config) -> Iterator[None]:
         on_cpu = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
         if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
             raise
-        size = config.trainer.batch_size
         what = str(error).splitlines()[0].rstrip(".") if str(error) else "no more is to be had"
+        if num_samples is None:
+            raise OutOfMemoryError(f"out of memory: {what}. Take a smaller model, or less data") from error
+        size = min(config.trainer.batch_size, num_samples)  # which may be given as larger than any data
         raise OutOfMemoryError(
             f"out of memory with trainer.batch_size={size}: {what}. Take a smaller model, or a smaller batch, and keep "
-            f"the result with trainer.accumulate: trainer.batch_size={max(1, size // 2)} "
+            f"the result with trainer.accumulate: trainer.batch_size={-(-size // 2)} "
             f"trainer.accumulate={2 * config.trainer.accumulate}"
         ) from error
 

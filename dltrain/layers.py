@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from dltrain.data import InputSpec, Tensors
-from dltrain.models import FittedModel, RuleModel
+from dltrain.models import FittedModel, RuleModel, device_of
 
 SAMPLES = 2  # of which a pass is made: one alone would do for shapes, but not for batch normalisation
 
@@ -81,7 +81,7 @@ def layers(model: nn.Module, inputs: InputSpec | dict[str, InputSpec]) -> Layer:
     passes = _Passes(model)
     batch = example(inputs, SAMPLES, device_of(model))
     if not isinstance(model, FittedModel):
-        with passes.watched(), as_it_was(model):
+        with watched(model, passes.enter, passes.leave), as_it_was(model):
             with torch.inference_mode(), passes.counter:
                 model.eval()(batch)
             if not isinstance(model, RuleModel):
@@ -103,11 +103,6 @@ def _example(spec: InputSpec, batch_size: int, device: torch.device) -> torch.Te
     return torch.full((batch_size, *spec.shape), value, dtype=getattr(torch, spec.dtype), device=device)
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Returns where a model's tensors are: the CPU where it has none."""
-    return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
-
-
 @contextlib.contextmanager
 def as_it_was(model: nn.Module) -> Iterator[None]:
     """Puts back the mode, the buffers and the random numbers that a pass in training changes."""
@@ -122,6 +117,26 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(before[name])
+
+
+@contextlib.contextmanager
+def watched(
+    model: nn.Module, enter: Callable[..., Any], leave: Callable[..., Any], *, with_kwargs: bool = False
+) -> Iterator[None]:
+    """Calls ``enter`` before each layer of a model computes, and ``leave`` after it, as hooks of PyTorch.
+
+    Args:
+        with_kwargs: whether ``enter`` is given the named inputs too.
+    """
+    hooks = []
+    for module in model.modules():
+        hooks.append(module.register_forward_pre_hook(enter, with_kwargs=with_kwargs))
+        hooks.append(module.register_forward_hook(leave))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _Passes:
@@ -143,18 +158,6 @@ class _Passes:
         tensors = [*model.parameters(), *model.buffers()]
         self._seen = {tensor.untyped_storage()._cdata: tensor.untyped_storage() for tensor in tensors}
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        hooks = []
-        for module in self.model.modules():
-            hooks.append(module.register_forward_pre_hook(self._enter))
-            hooks.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         """Notes a tensor that autograd saves for the backward pass."""
         storage = tensor.untyped_storage()
@@ -164,12 +167,12 @@ class _Passes:
             self.kept[layer] = self.kept.get(layer, 0) + storage.nbytes()
         return tensor
 
-    def _enter(self, module: nn.Module, _: Any) -> None:
+    def enter(self, module: nn.Module, _: Any) -> None:
         self.outputs.setdefault(module, None)
         self._open.append((module, self._count()))
         self._inner.append(0)
 
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if self.outputs[module] is None:
             self.outputs[module] = _shape(output)
         _, before = self._open.pop()

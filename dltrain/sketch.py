@@ -14,7 +14,7 @@ from dltrain.config import Config
 from dltrain.data import Batch, Task, Tensors
 from dltrain.errors import ConfigError
 from dltrain.layers import Layer
-from dltrain.models import FittedModel, RuleModel, notes_of
+from dltrain.models import FittedModel, RuleModel, count_parameters, notes_of
 
 # Parameters of a model that may be given values only to see what an optimizer keeps of them.
 _SMALL = 20_000_000
@@ -85,7 +85,7 @@ def _optimizer_bytes(config: Config, model: nn.Module) -> int | None:
     groups = config.parameter_groups.groups
     if optimizers.needs_closure(optimizers.build(config.optimizer, model.named_parameters(), groups, later=later)):
         return None  # it grows with each update
-    small = sum(parameter.numel() for parameter in model.parameters()) < _SMALL
+    small = count_parameters(model) < _SMALL
     for device in ("meta", "cpu") if small else ("meta",):
         stand_ins = {
             name: nn.Parameter(torch.zeros_like(parameter, device=device), requires_grad=parameter.requires_grad)

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from dltrain import optimizers
 from dltrain.data import Batch, Tensors
-from dltrain.errors import ConfigError
+from dltrain.errors import CheckpointError, ConfigError
 from dltrain.losses import Loss, count_targets
 from dltrain.models import WithAuxiliary
 
@@ -63,6 +63,7 @@ class Step(ABC):
         self.clip_norm, self.autocast, self.penalty = clip_norm, autocast, penalty
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._update = optimizers.plain_step(optimizer)
+        self._counters = optimizers.Counters(optimizer)
 
     @abstractmethod
     def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
@@ -105,6 +106,28 @@ class Step(ABC):
             terms[f"{name}_loss"] = term
             loss = loss + given.auxiliary_share * term
         return loss, terms
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what the optimizer has gathered, without the settings of its groups."""
+        return {
+            "optimizer_kind": type(self.optimizer).__name__,
+            "optimizer": self.optimizer.state_dict()["state"],
+            "optimizer_counters": self._counters.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` returned. The settings stay, so that a changed learning rate is not undone.
+
+        Raises:
+            CheckpointError: it was saved with another optimizer.
+        """
+        optimizer, kind = self.optimizer, state["optimizer_kind"]
+        if kind != type(optimizer).__name__:
+            raise CheckpointError(
+                f"the checkpoint was saved with the optimizer {kind}, and this run has {type(optimizer).__name__}"
+            )
+        optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
+        self._counters.load_state_dict(state.get("optimizer_counters", []))  # 0.1 saved none
 
     def clear_gradients(self) -> None:
         for parameter in self.parameters:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dltrain import averages
+from dltrain.assembly import Parts, build
 from dltrain.checkpoint import load_state
 from dltrain.config import Config
-from dltrain.run import Parts, build, check_fingerprint
+from dltrain.fingerprint import check_fingerprint
 from dltrain.run_folder import RunFolder
-from dltrain.trainer import load_weights
+from dltrain.weights import load_weights
 
 
 def load_trained(folder: RunFolder, config: Config, checkpoint: str) -> tuple[Parts, str]:

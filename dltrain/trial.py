@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from dltrain.data import Batch, InputSpec, Task, Tensors
+from dltrain.layers import watched
 from dltrain.models import FittedModel
 
 # What PyTorch and Python raise where a model and its inputs do not go together.
@@ -59,7 +58,7 @@ def _outputs(model: nn.Module, inputs: Tensors) -> tuple[Any, list[str]]:
     model.eval()
     calls = _Calls(model)
     try:
-        with torch.inference_mode(), torch.random.fork_rng([]), calls.watched():
+        with torch.inference_mode(), torch.random.fork_rng([]), watched(model, calls.enter, calls.leave):
             return model(inputs), []
     except _MISTAKES as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
@@ -81,22 +80,10 @@ class _Calls:
         """Name, layer, and its input: of the layer that has begun and not ended."""
         return self._open[-1]
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        hooks = []
-        for module in self.names:
-            hooks.append(module.register_forward_pre_hook(self._enter))
-            hooks.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._open.append((self.names[module], module, inputs[0] if inputs else None))
 
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._open.pop()
 
 

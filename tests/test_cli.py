@@ -120,12 +120,16 @@ TOGETHER = {
         "modle=lstm": "no setting 'modle'. Did you mean 'model'?",
         "optimizer.lrr=1": "no setting 'optimizer.lrr'. Did you mean 'optimizer.lr'?",
         "optimizer.momentum=0.9": "optimizer=nesterov, optimizer=rmsprop and optimizer=sgd.",
-        "model.bias=true": "It belongs to model=linear.",
-        "model.qqq=1": "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, init.",
+        "model.votes=plain": "It belongs to model=knn.",
+        "model.qqq=1": (
+            "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, bias, init."
+        ),
         "foo/bar=3": "hydra/sweeper, loss, model, optimizer, scheduler, sweep, trainer.",
         "callbacks.chekpoint.monitor=x": "Did you mean 'callbacks.checkpoint.monitor'?",
         "callbacks.checkpoint.monitr=x": "Did you mean 'callbacks.checkpoint.monitor'?",
-        "model._target_=os.mkdir": "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, init.",
+        "model._target_=os.mkdir": (
+            "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, bias, init."
+        ),
     },
     "added": {
         "+trainer.max_epoch=5": "Did you mean 'trainer.max_epochs'?",

@@ -9,14 +9,14 @@ import pytest
 import torch
 from training import configure, train
 
-from dltrain import run
+from dltrain import assembly
 from dltrain.coefficients import INTERCEPT, coefficients_of
 
 
 @pytest.mark.parametrize("scaling", ["none", "standard", "minmax"])
 def test_least_squares_of_eight_points_in_their_own_units(scaling, tmp_path):
     outcome = train(tmp_path / "run", "data=line_8", f"data.scaling={scaling}", "model=linear_regression")
-    coefficients = coefficients_of(outcome.parts.model, outcome.parts.data)
+    coefficients = coefficients_of(outcome.parts.model, outcome.parts.data, outcome.parts.loss)
     expected = {"output": {"feature 1": 0.8749312626, INTERCEPT: -26.7907861680}}
     assert coefficients == {"output": pytest.approx(expected["output"], rel=1e-5)}
 
@@ -29,11 +29,11 @@ def test_a_table_has_the_names_of_its_columns_and_gives_the_models_own_answers(m
     lines = [f"{area:.6f},{['서울', '부산', '대구'][city]},{price:.6f}" for area, city, price in rows]
     path.write_text("area,city,price\n" + "\n".join(lines), encoding="utf-8")
     config, _ = configure(tmp_path / "run", "data=csv", f"data.path={path}", "data.target=price", f"model={model}")
-    parts = run.build(config)
+    parts = assembly.build(config)
     with torch.no_grad():
         for parameter in parts.model.parameters():
             parameter.copy_(torch.randn_like(parameter))
-    found = coefficients_of(parts.model, parts.data)
+    found = coefficients_of(parts.model, parts.data, parts.loss)
     assert found is not None
     values, features = found["output"], parts.data.preprocessing["table"]
     assert set(values) == {"area", *(f"city={city}" for city in ("서울", "부산", "대구")), INTERCEPT}
@@ -51,8 +51,8 @@ def test_a_table_has_the_names_of_its_columns_and_gives_the_models_own_answers(m
 @pytest.mark.parametrize("words", [("model=mlp",), ("data=digits",), ("model=knn",)])
 def test_other_models_and_samples_of_many_numbers_have_none(words, tmp_path):
     config, _ = configure(tmp_path / "run", *words)
-    parts = run.build(config)
-    assert coefficients_of(parts.model, parts.data) is None
+    parts = assembly.build(config)
+    assert coefficients_of(parts.model, parts.data, parts.loss) is None
 
 
 def test_evaluate_tells_the_line_that_was_learned(dltrain):
@@ -62,3 +62,29 @@ def test_evaluate_tells_the_line_that_was_learned(dltrain):
     assert line["feature 1"] == pytest.approx(0.8749312626, abs=1e-4)
     assert line[INTERCEPT] == pytest.approx(-26.7907861680, abs=1e-4)
     assert "what each output adds for one more of a feature, in the data's own units" in dltrain("evaluate", "run").out
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+def test_logarithms_of_rates_keep_their_unit_whatever_the_targets_are_scaled_by(scaling, tmp_path):
+    words = ("data=line_8", f"data.scaling={scaling}", "model=linear", "loss=poisson", "optimizer=lbfgs")
+    parts = train(tmp_path / "run", *words, "trainer.batch_size=8", "trainer.max_epochs=20").parts
+    found = coefficients_of(parts.model, parts.data, parts.loss)
+    expected = poisson_regression([32, 64, 96, 118, 126, 144, 152.5, 158], [18, 24, 61.5, 49, 52, 105, 130.3, 125])
+    assert found == {"output": pytest.approx(dict(zip(("feature 1", INTERCEPT), expected, strict=True)), rel=1e-3)}
+
+
+def poisson_regression(xs, ys):
+    """Returns slope and intercept of log rate by Newton's method."""
+    rows, ys = np.stack([np.array(xs, float), np.ones(len(xs))], axis=1), np.array(ys, float)
+    weights = np.array([0.0, np.log(ys.mean())])
+    for _ in range(50):
+        rates = np.exp(rows @ weights)
+        weights += np.linalg.solve(rows.T @ (rates[:, None] * rows), rows.T @ (ys - rates))
+    return weights
+
+
+def test_evaluate_tells_of_logarithms(dltrain):
+    words = ("data=line_8", "data.scaling=standard", "model=linear", "loss=poisson", "run_dir=run")
+    assert dltrain(*words, "trainer.max_epochs=1", "callbacks=checkpoint").code == 0
+    expected = "what the logarithm of each prediction adds for one more of a feature, in the data's own units"
+    assert expected in dltrain("evaluate", "run").out

@@ -228,6 +228,14 @@ def test_small_numbers_beside_korean_names_are_numbers():
     assert compose.compose(overrides).container["loss"]["class_weights"] == {"고양이": 0.1, "개": 2}
 
 
+@pytest.mark.parametrize(
+    "groups", ['{"features.*":{lr:1e-4,weight_decay:0}}', "{features.*:{lr:1e-4, weight_decay: 0}}"]
+)
+def test_colons_need_no_space(groups):
+    container = compose.compose([f"optimizer.groups={groups}"]).container
+    assert container["optimizer"]["groups"] == {"features.*": {"lr": 1e-4, "weight_decay": 0}}
+
+
 def test_names_that_a_preset_has_stay_beside_those_that_are_added():
     container = compose.compose(["data=insurance_fraud", "data.columns={나이: number}"]).container
     assert container["data"]["columns"] == {"CUST_ID": "id", "나이": "number"}

@@ -392,6 +392,14 @@ def test_a_module_that_is_not_there_is_reported_with_the_places(working_director
     )
 
 
+def test_a_file_in_place_of_a_module_is_told_the_module(working_directory):
+    (working_directory / "own_file.py").touch()
+    assert mistakes(put(whole_config(), "imports", ["configs/own_file.py"])) == (
+        f"imports: no module 'configs/own_file.py' in {working_directory} or in the installed packages. A module is "
+        "named without folder and .py: imports=[own_file]; --config-dir DIR looks in DIR too"
+    )
+
+
 def test_a_missing_part_of_a_package_that_is_there_is_no_missing_dependency(working_directory):
     (working_directory / "own_package").mkdir()
     (working_directory / "own_package" / "__init__.py").touch()

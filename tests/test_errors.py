@@ -65,3 +65,9 @@ def test_the_nearest_name_is_found_where_there_is_one(name, allowed, near):
 )
 def test_a_hint_names_the_nearest_or_all(name, allowed, text):
     assert errors.did_you_mean(name, iter(allowed)) == text
+
+
+def test_a_hint_gives_a_few_of_very_many_names():
+    names = [f"layer{number:03}" for number in range(61)]
+    assert errors.did_you_mean("xyz", names[1:]).count("layer") == 60
+    assert errors.did_you_mean("xyz", names) == f" There is: {', '.join(names[:10])} and 51 more."

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import pytest
 import torch
 from shards import write_parquet
 from training import configure, result_of, resume, rows_of, train, without_times
 
-from dltrain import run
+from dltrain import assembly, registry, run
+from dltrain.config import setting
 from dltrain.errors import ConfigError
+from dltrain.models import RuleModel
 from dltrain.run_folder import RunFolder
 from dltrain.trained import load_trained
 
@@ -65,7 +69,7 @@ def test_a_checkpoint_brings_back_what_was_learned(name, tmp_path):
     config, _ = configure(tmp_path / "run", f"model={name}")
     parts, _ = load_trained(RunFolder(tmp_path / "run"), config, "last")
     learned = outcome.parts.model.state_dict()
-    first = run.build(config).model.state_dict()
+    first = assembly.build(config).model.state_dict()
     assert any(not torch.equal(first[key], value) for key, value in learned.items())
     for key, value in parts.model.state_dict().items():
         assert torch.equal(value, learned[key]), key
@@ -97,7 +101,7 @@ def test_a_fit_that_is_done_has_nothing_to_resume(name, tmp_path):
 def test_what_needs_gradients_is_refused(name, how, override, key, tmp_path):
     config, _ = configure(tmp_path / "run", f"model={name}", override)
     with pytest.raises(ConfigError) as error:
-        run.build(config)
+        assembly.build(config)
     message = f"{key}: model={name} {how} without gradients, so this does not apply. Leave it out"
     assert message in error.value.problems
 
@@ -107,7 +111,7 @@ def test_a_stream_cannot_be_fitted_at_once(tmp_path):
     words = ("data=parquet_shards", f"data.path={shards}", "data.target=y", "data.workers=0")
     config, _ = configure(tmp_path / "run", "model=ridge", *words)
     with pytest.raises(ConfigError) as error:
-        run.build(config)
+        assembly.build(config)
     assert str(error.value) == (
         "model.name = 'ridge': it is fitted to all training samples at once, and this data is streamed because it may "
         "be larger than memory. Choose data that is read as a whole, such as data=csv, or a model that learns batch by "
@@ -125,3 +129,47 @@ def test_samples_that_count_differently_are_told_to_a_rule(tmp_path):
     )
     note = "model=perceptron: its rule lets each sample count the same, so the samples' weights do not apply"
     assert note in log_of(tmp_path / "run")
+
+
+def test_a_rule_model_may_keep_all_that_it_learns_in_buffers(tmp_path):
+    @dataclass(frozen=True)
+    class MajoritySettings:
+        name: str = setting("Name of the model.")
+
+    @registry.register("model", "majority", MajoritySettings)
+    class Majority(RuleModel):
+        def __init__(self, settings, *, task):
+            super().__init__()
+            self.register_buffer("counts", torch.zeros(task.output_size))
+
+        def learn(self, inputs, targets, lr):
+            self.counts += torch.bincount(targets, minlength=len(self.counts))
+
+        def forward(self, inputs):
+            return self.counts.expand(len(inputs), -1)
+
+    config, container = configure(tmp_path / "run", "trainer.max_epochs=2", callbacks=("summary", "checkpoint"))
+    container["model"] = {"name": "majority"}
+    outcome = run.train(replace(config, model=MajoritySettings("majority")), container, [])
+    assert outcome.result["status"] == "done"
+    assert outcome.trainer.model.counts.sum() == 90  # the best weights are those of the first epoch
+
+
+@pytest.mark.parametrize("name", ["ridge", "knn", "som"])
+def test_values_are_not_taken_for_logarithms_of_rates(name, tmp_path):
+    config, _ = configure(tmp_path / "run", "data=line_8", f"model={name}", "loss=poisson")
+    with pytest.raises(ConfigError) as caught:
+        assembly.build(config)
+    assert str(caught.value) == (
+        "loss.name = 'poisson': it takes a model's outputs for logarithms of the targets, and "
+        f"model={name} gives the targets themselves. Choose loss=mse"
+    )
+
+
+def test_a_fit_says_so_instead_of_naming_a_limit(dltrain):
+    answer = dltrain("data=iris", "model=knn", "run_dir=run")
+    assert answer.code == 0, answer.err
+    assert "\nfitted to all 90 training samples in " in answer.out and "epochs" not in answer.out
+    again = dltrain("resume", "run")
+    assert again.code == 0 and "is finished (fitted to all 90 training samples); nothing is left to do." in again.out
+    assert "Train longer" not in again.out

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-import dltrain.schedulers
+import dltrain.schedulers.curves
 from dltrain import config, config_files, registry
 from dltrain.config import setting
 from dltrain.errors import ConfigError
@@ -117,9 +117,10 @@ def test_a_taken_name_is_the_users_mistake_even_before_ours_are_loaded(own_modul
     # As when `imports` loads a user's module first thing: the built-in components must not fail later instead.
     monkeypatch.setattr(registry, "_loaded", set())
     registry._entries.pop(("scheduler", "cosine"))
-    monkeypatch.setattr(dltrain, "schedulers", dltrain.schedulers)  # put back what the second import replaces
-    monkeypatch.delitem(sys.modules, "dltrain.schedulers")
-    with pytest.raises(ValueError, match=r"^scheduler/cosine is registered by dltrain\.schedulers already$"):
+    curves = dltrain.schedulers.curves
+    monkeypatch.setattr(dltrain.schedulers, "curves", curves)  # put back what the second import replaces
+    monkeypatch.delitem(sys.modules, curves.__name__)
+    with pytest.raises(ValueError, match=r"^scheduler/cosine is registered by dltrain\.schedulers\.curves already$"):
         registry.register("scheduler", "cosine", PlainSettings)(own_module("cosine"))
 
 

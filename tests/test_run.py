@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import killing
@@ -25,11 +24,10 @@ from training import (
     without_times,
 )
 
-from dltrain import checkpoint, console, device, guards, registry, run, trained, trial
+from dltrain import checkpoint, console, device, guards, run, trained
 from dltrain.callbacks.base import Callback
-from dltrain.config import setting
-from dltrain.data import Samples
 from dltrain.errors import CheckpointError, ConfigError, Interrupted, MachineError, OutOfMemoryError
+from dltrain.fingerprint import fingerprint
 from dltrain.run_folder import RunFolder
 
 RAGGED = ("data=iris", "trainer.batch_size=32")  # 3 batches an epoch
@@ -48,112 +46,12 @@ def weights(outcome: run.Outcome | None) -> torch.Tensor:
 # --- building ---------------------------------------------------------------------------------------------
 
 
-def test_all_parts_that_do_not_fit_are_named_at_once(tmp_path):
-    loaded, _ = configure(
-        tmp_path, "loss=mse", "data=korean_text", "model=mlp", "callbacks.checkpoint.monitor=val/f2",
-        "callbacks.early_stopping.monitor=train/mae", callbacks=("checkpoint", "early_stopping"),
-    )  # fmt: skip
-    with pytest.raises(ConfigError) as caught:
-        run.build(loaded)
-    assert len(caught.value.problems) == 4
-    text = str(caught.value)
-    assert "model.name = 'mlp'" in text and "loss.name = 'mse'" in text
-    assert "callbacks.checkpoint.monitor = 'val/f2'" in text
-    assert "callbacks.early_stopping.monitor = 'train/mae'" in text
-
-
-def test_building_makes_no_folder(tmp_path):
-    run.build(configure(tmp_path / "run")[0])
-    assert not (tmp_path / "run").exists()
-
-
 def test_one_seed_gives_one_result_and_another_seed_another(tmp_path):
     common = (*RAGGED, "model=mlp", "model.dropout=0.2", "trainer.max_epochs=2")
     one, same, other = (
         train(tmp_path / name, *common, f"seed={seed}") for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert torch.equal(weights(one), weights(same)) and not torch.equal(weights(one), weights(other))
-
-
-def test_the_fingerprint_is_that_of_all_samples_and_of_what_they_stand_for(tmp_path):
-    data = registry.build("data", configure(tmp_path)[0].data)
-    again = registry.build("data", configure(tmp_path)[0].data)
-    assert run.fingerprint(data) == run.fingerprint(again)
-    changed = data.train.inputs.clone()
-    changed[3, 1] += 1e-6
-    others = [
-        Samples(changed, data.train.targets),
-        Samples(data.train.inputs.reshape(90, 2, 2), data.train.targets),
-        Samples(data.train.inputs, data.train.targets.flip(0)),
-        Samples(data.train.inputs[:-1], data.train.targets[:-1]),
-    ]
-    prints = {run.fingerprint(replace(data, train=samples)) for samples in others}
-    prints.add(run.fingerprint(replace(data, test=data.validation)))
-    prints.add(run.fingerprint(replace(data, preprocessing={"vocabulary": ["가는"]})))
-    assert len(prints) == 6 and run.fingerprint(data) not in prints
-
-
-@pytest.fixture
-def narrow(tmp_path, monkeypatch):
-    """Registers the model 'narrow', which fits 3 values a sample; ``width`` makes its outputs."""
-
-    @dataclass(frozen=True)
-    class NarrowSettings:
-        name: str = setting("Name of the model.")
-        values: int = setting("Values of a sample.", min=1)
-        width: int = setting("Outputs.", min=1)
-
-    @registry.register("model", "narrow", NarrowSettings)
-    def build(settings, *, task):
-        return torch.nn.Linear(settings.values, settings.width)
-
-    def configured(**values):
-        loaded, container = configure(tmp_path / "run")
-        container["model"] = {"name": "narrow", **values}
-        return replace(loaded, model=NarrowSettings("narrow", **values)), container
-
-    return configured
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        (
-            {"values": 3, "width": 3},
-            r"^model: it cannot compute this data, inputs of shape \(B, 4\), float32: the model itself \(Linear\) "
-            r"takes \(B, 3\), and \(B, 4\) comes to it$",
-        ),
-        ({"values": 4, "width": 2}, r"^model: it gives outputs of shape \(2, 2\) where this task needs \(2, 3\)$"),
-    ],
-)
-def test_a_model_that_does_not_fit_the_data_is_told_before_a_folder_is_made(values, text, narrow, tmp_path):
-    with pytest.raises(ConfigError, match=text):
-        run.train(*narrow(**values), [])
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_samples_that_try_the_model_change_nothing(tmp_path):
-    parts = run.build(configure(tmp_path, "model=mlp", "model.norm=batch", "model.dropout=0.5")[0])
-    assert parts.model.training
-    statistics = [value for name, value in parts.model.state_dict().items() if "num_batches" in name]
-    assert statistics and all(int(value) == 0 for value in statistics)
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    trial.trial_pass(parts.model, parts.data.validation.head(2), parts.data.task)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_batch_normalisation_of_a_single_sample_is_refused(monkeypatch, tmp_path):
-    loaded, _ = configure(tmp_path, "model=mlp", "model.norm=batch")
-    data = registry.build("data", loaded.data)
-    single = replace(data, train=Samples(data.train.inputs[:1], data.train.targets[:1]))
-    monkeypatch.setattr(run.registry, "build", _instead_of_data(single, registry.build))
-    with pytest.raises(ConfigError, match="batch normalisation needs two samples in a batch, and there is one to tr"):
-        run.build(loaded)
-
-
-def _instead_of_data(data, build):
-    return lambda kind, settings, **known: data if kind == "data" else build(kind, settings, **known)
 
 
 def test_memory_that_runs_out_while_building_is_told(monkeypatch, tmp_path):
@@ -199,7 +97,7 @@ def test_a_run_leaves_a_folder_that_tells_all_of_it(tmp_path):
     assert result["last"] == rows_of(folder.path)[-1]
     assert result["best"]["metric"] == "val/loss" and result["test_weights"] == "checkpoint"
     assert result["test"].keys() == {f"test/{name}" for name in outcome.trainer.metrics.names}
-    assert folder.read_task()["fingerprint"] == run.fingerprint(outcome.parts.data)
+    assert folder.read_task()["fingerprint"] == fingerprint(outcome.parts.data)
 
 
 def test_notes_on_the_data_are_said_once_in_the_log(tmp_path):
@@ -418,6 +316,16 @@ def test_memory_that_runs_out_names_a_smaller_batch(monkeypatch, tmp_path):
     with pytest.raises(OutOfMemoryError, match=r"trainer\.batch_size=16 trainer\.accumulate=4") as caught:
         train(tmp_path / "run", *RAGGED, "trainer.accumulate=2", callbacks=("greedy",))
     assert caught.value.exit_code == 7 and result_of(tmp_path / "run")["status"] == "failed"
+
+
+def test_a_batch_that_is_all_the_data_is_halved_as_such(monkeypatch, tmp_path):
+    class Greedy(Callback):
+        def on_step_end(self, trainer) -> None:
+            torch.empty(2**50)
+
+    register_callback(monkeypatch, Greedy, "greedy")
+    with pytest.raises(OutOfMemoryError, match=r"batch_size=90: .* trainer\.batch_size=45 trainer\.accumulate=2$"):
+        train(tmp_path / "run", "optimizer=gradient_descent", callbacks=("greedy",))
 
 
 def test_other_errors_of_pytorch_stay_what_they_are(tmp_path):

@@ -282,3 +282,9 @@ def test_a_factor_depends_on_the_position_alone(schedule, name):
     positions = [0, 3, 50, 79]
     assert factors(built, positions) == factors(built, positions[::-1])[::-1]
     assert factors(schedule(name, warmup=2), positions) == factors(built, positions)
+
+
+def test_a_warm_up_that_the_training_is_too_short_for_is_told(schedule):
+    assert schedule("cosine", interval="step", warmup=79, final=0.0).notes == ()
+    (note,) = schedule("cosine", 1, None, interval="epoch", warmup=5, final=0.0).notes
+    assert note == "scheduler.warmup = 5: the training has 1 epoch, so the rate never reaches optimizer.lr"

@@ -30,7 +30,8 @@ from dltrain.data import Samples
 from dltrain.data.batching import permutation
 from dltrain.errors import CheckpointError, DivergedError
 from dltrain.steps import EagerStep
-from dltrain.trainer import load_weights, move
+from dltrain.trainer import move
+from dltrain.weights import load_weights
 
 EVERY_STEP = ("callbacks.checkpoint.every_steps=1", "callbacks.checkpoint.min_seconds=0")
 # 90 training samples; 3 batches of 32 an epoch, the last one of 26.

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dltrain import config, config_files, registry, run
+from dltrain import assembly, config, config_files, registry, run
 from dltrain.callbacks.base import Callback
 from dltrain.config import Config, setting
 from dltrain.data import Data
@@ -106,13 +106,13 @@ def build_trainer(
     loaded, container = configure(folder, *overrides, callbacks=callbacks)
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(run.dump_yaml(container), encoding="utf-8")
-    parts = run.build(loaded)
+    parts = assembly.build(loaded)
     if data is not None:
         parts = replace(parts, data=data)
-    built = run.build_step(parts)
+    built = assembly.build_step(parts)
     if step is not None:
         built = step(built.model, built.loss, built.optimizer, built.clip_norm, built.autocast)
-    return run.build_trainer(parts, built, RunFolder(folder), container)
+    return assembly.build_trainer(parts, built, RunFolder(folder), container)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
+    from dltrain.history import Row
     from dltrain.trainer import Trainer
 
 _REDRAWS_A_SECOND = 8
@@ -44,6 +45,7 @@ class Progress(Callback):
         self._last_line = 0.0
         self._start_time = 0.0
         self._first_step = 0
+        self._printed: Row | None = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self._last_line = self._start_time = time.monotonic()
@@ -68,7 +70,7 @@ class Progress(Callback):
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self._close()
-        if trainer.row:
+        if trainer.row and trainer.row is not self._printed:
             self._print_row(trainer)
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
@@ -80,7 +82,8 @@ class Progress(Callback):
             self._live = None
 
     def _print_row(self, trainer: Trainer) -> None:
-        row, epochs = trainer.row, trainer.settings.max_epochs
+        self._printed = row = trainer.row
+        epochs = trainer.settings.max_epochs
         of = f"/{epochs}" if epochs else ""
         console.log.info(
             "epoch %s%s  step %s  %s  %s",

@@ -13,8 +13,7 @@ from dltrain.callbacks.base import Callback
 from dltrain.config import setting
 from dltrain.console import log
 from dltrain.data import Data, InputSpec, Task
-from dltrain.layers import device_of
-from dltrain.models import FittedModel, RuleModel, notes_of
+from dltrain.models import FittedModel, RuleModel, count_parameters, device_of, notes_of
 
 if TYPE_CHECKING:
     from dltrain.config import Config
@@ -61,15 +60,11 @@ def _learns(model: nn.Module, config: Config) -> str:
 
 def _trained(model: nn.Module, unfreeze_epoch: int | None) -> str:
     """Returns how many parameters are trained, where it is a part of them."""
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    trained = count_parameters(model, trained=True)
     if not 0 < trained < count_parameters(model):
         return ""
     after = "" if unfreeze_epoch is None else f", more after {unfreeze_epoch} epoch{'s' if unfreeze_epoch != 1 else ''}"
     return f", {trained:,} of them trained{after}"
-
-
-def count_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def describe_task(task: Task) -> str:

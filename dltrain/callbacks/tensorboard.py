@@ -15,6 +15,7 @@ from dltrain import registry
 from dltrain.callbacks.base import Callback, RunContext
 from dltrain.config import setting
 from dltrain.console import log
+from dltrain.models import device_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -112,7 +113,7 @@ class TensorBoard(Callback):
         if isinstance(first, dict):
             log.info("TensorBoard gets no graph: it cannot draw a model of several inputs")
             return
-        first = first.to(next(trainer.model.parameters()).device)
+        first = first.to(device_of(trainer.model))
         was_training = trainer.model.training
         trainer.model.eval()
         try:
@@ -131,10 +132,12 @@ class TensorBoard(Callback):
         batch = next(trainer.train.batches(trainer.state.epoch))
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
-        device = next(model.parameters()).device
+        device = device_of(model)
         cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(cuda):  # dropout of this extra pass must not change the training
-            step.forward(batch).loss.backward()
+            loss = step.forward(batch).loss
+        if loss.requires_grad:  # a model that learns without gradients has weights alone
+            loss.backward()
         for name, parameter in model.named_parameters():
             for kind, values in (("weights", parameter.detach()), ("gradients", parameter.grad)):
                 if values is not None and values.isfinite().all():  # TensorBoard has no histogram of NaN

@@ -16,22 +16,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     import torch
 
-    from dltrain import run as runner
-    from dltrain.callbacks.summary import count_parameters, describe_splits, describe_task
+    from dltrain.assembly import build, build_step, start_from
+    from dltrain.callbacks.summary import describe_splits, describe_task
     from dltrain.console import number
     from dltrain.guards import memory_errors
+    from dltrain.models import count_parameters
 
     with memory_errors(config):
-        parts = runner.build(config)
-        _, loaded = runner.start_from(parts)
-        step = runner.build_step(parts)
+        parts = build(config)
+        _, loaded = start_from(parts)
+        step = build_step(parts)
     print(f"data    {config.data.name}: {describe_task(parts.data.task)}; {describe_splits(parts.data)}")
     for note in parts.data.notes:
         print(f"        {note}")
     print(f"model   {config.model.name}: {count_parameters(parts.model):,} parameters on {parts.device}")
     for note in loaded:
         print(f"        {note}")
-    with memory_errors(config):
+    with memory_errors(config, len(parts.data.train)):
         for name in parts.data.splits:
             batch = next(parts.split(name, shuffle=name == "train").batches(epoch=0))
             if name == "train":

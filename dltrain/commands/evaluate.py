@@ -13,7 +13,7 @@ from dltrain.commands import runs
 from dltrain.run_folder import RunFolder, write_json
 
 if TYPE_CHECKING:
-    from dltrain.run import Parts
+    from dltrain.assembly import Parts
 
 _MAX_CLASSES_SHOWN = 20
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             "classes": list(parts.data.task.class_names),
             "rows_true_columns_predicted": metrics.confusion.tolist(),
         }
-    coefficients = coefficients_of(parts.model, parts.data)
+    coefficients = coefficients_of(parts.model, parts.data, parts.loss)
     if coefficients is not None:
         evaluation["coefficients"] = coefficients
     write_json(folder.evaluation, evaluation)
@@ -100,16 +100,17 @@ def _print(folder: RunFolder, parts: Parts, evaluation: dict[str, Any]) -> None:
             table.add_row(confusion["classes"][place], *cells)
         console.print(table)
     if "coefficients" in evaluation:
-        _print_coefficients(evaluation["coefficients"])
+        _print_coefficients(evaluation["coefficients"], of_logarithms=parts.loss.link is not None)
     console.print(f"written to {folder.evaluation}", markup=False, soft_wrap=True)
 
 
-def _print_coefficients(coefficients: dict[str, dict[str, float]]) -> None:
+def _print_coefficients(coefficients: dict[str, dict[str, float]], *, of_logarithms: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
-    console.print("what each output adds for one more of a feature, in the data's own units")
+    what = "the logarithm of each prediction" if of_logarithms else "each output"
+    console.print(f"what {what} adds for one more of a feature, in the data's own units", soft_wrap=True)
     table = Table()
     table.add_column("")
     for output in coefficients:

@@ -124,15 +124,28 @@ def _origin(key: str, choices: dict[str, str], arguments: argparse.Namespace) ->
     """Returns what set the value: the command line, or the last YAML file that holds the key."""
     for override in reversed(arguments.overrides):
         name = override.lstrip("+~").partition("=")[0]
-        if name == key:
+        if name == key or (key.startswith(f"{name}.") and _holds(_given(override), key.removeprefix(f"{name}."))):
             return f"the command line: {override}"
     if arguments.config:
         return str(Path(arguments.config).resolve())
     origin = config_files.config_dir() / f"{config_files.ENTRY}.yaml"
     for path in _chosen_files(choices):
-        if any(name == key or name.startswith(f"{key}.") for name in config_files.flatten(config_files.values(path))):
+        if _holds(config_files.values(path), key):
             origin = path
     return str(origin)
+
+
+def _given(override: str) -> Any:
+    """Returns the value that an override sets."""
+    from dltrain import compose
+
+    groups, others = compose.apart([override])
+    return groups[0][1] if groups else compose.parse([compose.quote(others[0])])[0].value()
+
+
+def _holds(values: Any, key: str) -> bool:
+    """Tells whether values have a dotted key, or keys below it."""
+    return any(name == key or name.startswith(f"{key}.") for name in config_files.flatten(values))
 
 
 def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:
@@ -151,13 +164,23 @@ def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:
         "experiment",
     ):
         options = config_files.options(group)
-        chosen = choices.get(group, "None")
+        chosen = choices.get(group) or _chosen_by_experiment(group, choices)
         names = [name.strip(" '\"") for name in chosen.strip("[]").split(",")]
         for name in names:
             if group == "callbacks" and name == "default":
                 yield from options.values()
             elif name in options:
                 yield from _with_included(options[name], options)
+
+
+def _chosen_by_experiment(group: str, choices: dict[str, str]) -> str:
+    """Returns the list of options that an experiment takes of a group, of which Hydra does not tell, or "None"."""
+    import yaml
+
+    path = config_files.options("experiment").get(choices.get("experiment", ""))
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else {}
+    chosen = [entry[f"override /{group}"] for entry in content.get("defaults", []) if f"override /{group}" in entry]
+    return str(chosen[0]) if chosen else "None"
 
 
 def _with_included(path: Path, options: dict[str, Path]) -> Iterator[Path]:

@@ -90,7 +90,7 @@ def _written(folder: RunFolder, task: Task, config: Config, arguments: argparse.
     from dltrain.data.text.tokens import TextCodec
     from dltrain.generate import answer, write_on
     from dltrain.models.seq2seq import Seq2Seq
-    from dltrain.trainer import load_weights
+    from dltrain.weights import load_weights
 
     known = folder.read_task()["preprocessing"]
     _, state = load_state(folder, arguments.checkpoint)

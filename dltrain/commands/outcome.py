@@ -39,8 +39,10 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     console.print(table)
     if best:
         console.print(f"best {best['metric']} {number(best['value'])} in epoch {best['epoch']}", markup=False)
-    counts = f"{result['epochs']} epochs, {result['steps']} steps in {duration(result['seconds'])}"
-    console.print(f"{result['stop_reason']}: {counts}", markup=False, soft_wrap=True)
+    fitted = runs.fitted_at_once(outcome.parts.config)  # so that epochs and steps say nothing
+    counts = "" if fitted else f": {result['epochs']} epochs, {result['steps']} steps"
+    ended = f"{result['stop_reason']}{counts} in {duration(result['seconds'])}"
+    console.print(ended, markup=False, soft_wrap=True)
     console.print(f"run {outcome.folder.path}", markup=False, soft_wrap=True)
     if next_steps_too:
         console.print("\nnext:")
@@ -50,14 +52,11 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
 
 def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
     """Returns the commands that are worth typing next, each with what it does."""
-    from dltrain.models import FittedModel
-
     run, data = outcome.folder.path, outcome.parts.data
     newest = run_folder.all_runs()[-1:]
     name = "last" if any(found.path == run for found in newest) else run
     steps = []
-    fitted_at_once = isinstance(outcome.parts.model, FittedModel)
-    longer = [] if fitted_at_once else runs.longer(outcome.parts.config, outcome.result)
+    longer = runs.longer(outcome.parts.config, outcome.result)
     if outcome.folder.checkpoints.is_dir():
         meaning = "all figures, and which classes are mistaken"
         if data.task.kind == "next_token":

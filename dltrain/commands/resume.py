@@ -27,6 +27,11 @@ MAY_CHANGE = (
 )
 
 
+def may_change(key: str) -> bool:
+    """Tells whether a run that goes on may have another value of a setting."""
+    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in MAY_CHANGE)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_run_argument(parser)
     parser.set_defaults(overrides_between_flags=True)
@@ -55,7 +60,8 @@ def go_on(folder: RunFolder, config: Config, container: dict[str, Any], override
         reason = folder.read_result().get("stop_reason")
         print(f"{folder.path} is finished ({reason}); nothing is left to do.")
         longer = " ".join(runs.longer(config, folder.read_result()))
-        print(f"Train longer with: dltrain resume {name} {longer}")
+        if longer:
+            print(f"Train longer with: dltrain resume {name} {longer}")
         return 0
     print_outcome(outcome)
     return 0

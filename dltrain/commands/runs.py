@@ -63,7 +63,9 @@ def load_config(container: dict[str, Any], arguments: argparse.Namespace) -> Con
 
 
 def longer(config: Config, result: dict[str, Any]) -> list[str]:
-    """Returns the overrides that let a finished run train on."""
+    """Returns the overrides that let a finished run train on; [] for a model that is fitted at once."""
+    if fitted_at_once(config):
+        return []
     limits = config.trainer
     overrides = []
     if limits.max_epochs is not None and result["epochs"] >= limits.max_epochs:
@@ -74,6 +76,15 @@ def longer(config: Config, result: dict[str, Any]) -> list[str]:
         if not overrides and callback.name == "early_stopping" and callback.patience is not None:
             overrides.append(f"callbacks.{key}.patience={2 * callback.patience}")
     return overrides
+
+
+def fitted_at_once(config: Config) -> bool:
+    """Tells whether the model is fitted to all samples in one step."""
+    from dltrain import registry
+    from dltrain.models import FittedModel
+
+    factory = registry.find("model", config.model.name).factory
+    return isinstance(factory, type) and issubclass(factory, FittedModel)
 
 
 def saved_task(folder: RunFolder) -> Task:

@@ -105,8 +105,7 @@ def _print(config: Config, drawn: Sketch, task: Task, data: Data | None, depth: 
     if depth is None and len(rows(drawn.tree, 100)) > len(rows(drawn.tree, chosen)):
         console.print(f"            --depth {chosen + 1} shows the layers inside these")
     cost = total(drawn.tree)
-    trained = "" if cost.trained == cost.parameters else f", {cost.trained:,} of them trained"
-    console.print(f"parameters  {cost.parameters:,}{trained}")
+    console.print(f"parameters  {cost.parameters:,}{_trained(drawn, cost)}")
     if cost.flops:
         console.print(
             f"FLOPs       {_short(cost.flops)} a sample, forward: twice its {_short(cost.flops / 2)} multiply-adds"
@@ -116,6 +115,16 @@ def _print(config: Config, drawn: Sketch, task: Task, data: Data | None, depth: 
         console.print(f"note        {note}")
     console.print(f"task        {describe_task(task)}")
     console.print(f"samples     {describe_splits(data) if data is not None else 'the data are not on this machine'}")
+
+
+def _trained(drawn: Sketch, cost: Cost) -> str:
+    """Returns how many parameters are trained, where it is a part of them or they need no gradient."""
+    from dltrain.models import FittedModel, RuleModel
+
+    if cost.trained == cost.parameters:
+        return ""
+    without_gradients = isinstance(drawn.model, (FittedModel, RuleModel))
+    return ", learned without gradients" if without_gradients else f", {cost.trained:,} of them trained"
 
 
 def _cells(row: Row, batch_size: int) -> tuple[str, ...]:

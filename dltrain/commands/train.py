@@ -45,15 +45,24 @@ def _require_same(folder: RunFolder, container: dict[str, Any]) -> None:
         ConfigError: the run in the folder was started with other settings.
     """
     before, now = (config_files.flatten(values) for values in (runs.saved_config(folder), container))
-    freely = ("run_dir", "resume", "data.path", "data.root", "model.init_from")  # kept absolute by the run
-    different = [key for key in now if key not in freely and before.get(key) != now[key]]
-    if different:
-        shown = ", ".join(f"{key} was {before.get(key)} and is {now[key]}" for key in different[:3])
-        more = f", and {len(different) - 3} more" if len(different) > 3 else ""
-        raise ConfigError(
-            f"run_dir={folder.path}: the run there has other settings: {shown}{more}. Go on with it as it was: "
-            f"dltrain resume {folder.path}; or name another folder"
-        )
+    different = [key for key in now if not _freely_other(key) and before.get(key) != now[key]]
+    if not different:
+        return
+    shown = ", ".join(f"{key} was {before.get(key)} and is {now[key]}" for key in different[:3])
+    more = f", and {len(different) - 3} more" if len(different) > 3 else ""
+    changes = ""
+    if all(resume.may_change(key) for key in different):
+        changes = "".join(f" {key}={now[key]}" for key in different)
+    how = f"so: dltrain resume {folder.path}{changes}" if changes else f"as it was: dltrain resume {folder.path}"
+    raise ConfigError(
+        f"run_dir={folder.path}: the run there has other settings: {shown}{more}. Go on with it {how}; or name "
+        "another folder"
+    )
+
+
+def _freely_other(key: str) -> bool:
+    """Tells whether a setting may be written otherwise; a run keeps its paths absolute."""
+    return key in ("run_dir", "resume", "model.init_from") or key.endswith(("path", "root"))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +11,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from dltrain.data import Tensors
-from dltrain.layers import as_it_was
-from dltrain.models import FittedModel, RuleModel, WithAuxiliary
+from dltrain.layers import as_it_was, watched
+from dltrain.models import FittedModel, RuleModel, WithAuxiliary, count_parameters
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def follow(model: nn.Module, inputs: Tensors, depth: int) -> Graph:
     """
     recorder = _Recorder(model, depth)
     recorder.add_inputs(inputs)
-    with as_it_was(model), torch.no_grad(), recorder.watched(), recorder:
+    watching = watched(model, recorder.enter, recorder.leave, with_kwargs=True)
+    with as_it_was(model), torch.no_grad(), watching, recorder:
         model.train(not isinstance(model, (RuleModel, FittedModel)))
         outputs = model(inputs)
     recorder.add_outputs(outputs)
@@ -114,19 +114,7 @@ class _Recorder(TorchFunctionMode):
                 use = "in training alone, " if group != "output" else ""
                 self._add(Box("output", name, (use,), _shape(tensor)), self._boxes_of([tensor]), None)
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        hooks = []
-        for module in self._names:
-            hooks.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
-            hooks.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _enter(self, module: nn.Module, positional: Any, named: Any) -> None:
+    def enter(self, module: nn.Module, positional: Any, named: Any) -> None:
         if self._inside:
             self._inside.append(module)
         elif self._is_box(module):
@@ -140,7 +128,7 @@ class _Recorder(TorchFunctionMode):
         # A model that is no more than functions of its own parameters is looked into; a layer is not.
         return level >= self.depth or (is_leaf and (bool(name) or type(module).__module__.startswith("torch.")))
 
-    def _leave(self, module: nn.Module, given: Any, output: Any) -> Any:
+    def leave(self, module: nn.Module, given: Any, output: Any) -> Any:
         if not self._inside:
             return None
         self._inside.pop()
@@ -153,7 +141,7 @@ class _Recorder(TorchFunctionMode):
             self._mark(output, next(iter(self._given)))
             return output
         role = "layer" if next(module.children(), None) is None else "block"
-        size = sum(parameter.numel() for parameter in module.parameters())
+        size = count_parameters(module)
         name = self._names[module] or "(model)"
         self._add(Box(role, name, (_kind(module),), _shape(output), size), self._given, output)
         return output

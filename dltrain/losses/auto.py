@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from dltrain import registry
 from dltrain.data import Task
-from dltrain.losses.contract import Loss, LossSettings, MeanLoss, default_name, of_heads
+from dltrain.losses.contract import Loss, LossSettings, MeanLoss, default_name, of_heads, require_no_shares
 
 _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": F.cross_entropy,
@@ -23,4 +23,5 @@ def auto(settings: LossSettings, *, task: Task) -> Loss:
     """Cross-entropy for classes, binary cross-entropy for yes or no, the squared error for values."""
     if task.heads:
         return of_heads(settings, task)
+    require_no_shares(settings)
     return MeanLoss(_FUNCTIONS[default_name(task)], task.per_step)

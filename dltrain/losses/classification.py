@@ -38,14 +38,19 @@ class ClassWeightSettings(LossSettings):
         """Returns the weight of each class in order; None where all count the same.
 
         Raises:
-            ConfigError: a name is of no class.
+            ConfigError: a name is of no class, or all classes count 0.
         """
         if not self.class_weights:
             return None
         given = {str(name): weight for name, weight in self.class_weights.items()}  # YAML reads 0 as a number
         names = class_names(task)
         _require_known(given, names)
-        return tuple(given.get(name, 1.0) for name in names)
+        weights = tuple(given.get(name, 1.0) for name in names)
+        if not any(weights):
+            raise ConfigError(
+                "loss.class_weights: every class counts 0, so that nothing is learned. Give one more than 0"
+            )
+        return weights
 
 
 def class_names(task: Task) -> list[str]:

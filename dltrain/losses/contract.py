@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -230,6 +230,7 @@ def register(name: str, settings: type[Settings]) -> Callable[[Factory[Settings]
         def build(chosen: Settings, *, task: Task) -> Loss:
             if task.heads:
                 return of_heads(chosen, task)
+            require_no_shares(chosen)
             require_fit(name, task)
             return factory(chosen, task)
 
@@ -258,8 +259,23 @@ def require_fit(name: str, task: Task) -> None:
         names = fitting(task)
         raise ConfigError(
             f"loss.name = '{name}': it does not fit this {task.kind} data. There is: {', '.join(names)}. "
-            f"loss=auto takes {names[0]}"
+            f"loss=auto takes {names[0]}{_as_values(name, task)}"
         )
+
+
+def _as_values(name: str, task: Task) -> str:
+    """Returns how classes that are numbers, such as counts, come to be predicted as values; "" where they are words."""
+    if "regression" not in FITS[name] or not task.class_names or not all(map(_is_number, task.class_names)):
+        return ""
+    return ". The classes are numbers: data.task=regression predicts them as values"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def of_heads(settings: LossSettings, task: Task) -> Loss:
@@ -271,11 +287,25 @@ def of_heads(settings: LossSettings, task: Task) -> Loss:
     for name in settings.shares or {}:
         if name not in task.heads:
             raise ConfigError(f"loss.shares.{name}: no target of that name.{did_you_mean(name, task.heads)}")
+    shares = dict.fromkeys(task.heads, 1.0) | (settings.shares or {})
+    if not any(shares.values()):
+        raise ConfigError("loss.shares: every target counts 0, so that nothing is learned. Give one more than 0")
     heads: dict[str, Loss] = {}
     for name, own in settings.by_head(task).items():
         with _of_target(name):
-            heads[name] = registry.build("loss", own, task=task.heads[name])
-    return HeadsLoss(task, heads, dict.fromkeys(heads, 1.0) | (settings.shares or {}))
+            heads[name] = registry.build("loss", replace(own, shares=None), task=task.heads[name])
+    return HeadsLoss(task, heads, shares)
+
+
+def require_no_shares(settings: LossSettings) -> None:
+    """
+    Raises:
+        ConfigError: shares of several targets are given where there is one.
+    """
+    if settings.shares:
+        raise ConfigError(
+            f"loss.shares = {settings.shares}: it weighs several targets, and this data has one. Leave it out"
+        )
 
 
 @contextlib.contextmanager

@@ -21,8 +21,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from dltrain import activations
 from dltrain.data import InputSpec, Task, Tensors
 from dltrain.errors import ConfigError
+
+_STEP_NOTE = (
+    "the step activation has no gradient: layers before it stay as they began, and only those after it learn. "
+    "sigmoid is a smooth step, and model=perceptron has a rule for a single layer"
+)
 
 
 class WithAuxiliary(NamedTuple):
@@ -67,10 +73,26 @@ class FittedModel(nn.Module, ABC):
         return super().load_state_dict(state_dict, strict, assign)
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Returns where a model's tensors are: the CPU where it has none."""
+    return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+
+
+def count_parameters(model: nn.Module, *, trained: bool = False) -> int:
+    """Returns the numbers that a model learns, those that are shared counted once.
+
+    Args:
+        trained: only those that have a gradient.
+    """
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
+
+
 def notes_of(model: nn.Module) -> tuple[str, ...]:
-    """Returns what a person should know about this model: its ``notes``, where it has some."""
+    """Returns what a person should know about this model: its ``notes``, where it has some, and those of its layers."""
     notes = getattr(model, "notes", ())
-    return notes if isinstance(notes, tuple) else ()
+    notes = notes if isinstance(notes, tuple) else ()
+    stops_gradients = any(isinstance(layer, activations.Step) for layer in model.modules())
+    return (*notes, _STEP_NOTE) if stops_gradients else notes
 
 
 def require_values(name: str, task: Task, spec: InputSpec | None = None) -> InputSpec:
@@ -101,9 +123,11 @@ def require_images(name: str, task: Task) -> tuple[int, int, int]:
     """
     spec = task.input
     if len(spec.shape) != 3 or spec.vocabulary_size is not None:
+        tokens = spec.vocabulary_size is not None
+        given, other = ("tokens", "model=lstm") if tokens else (f"samples of shape {spec.shape}", "model=mlp")
         raise ConfigError(
-            f"model.name = '{name}': it looks at images (channels, height, width), and this data gives samples of "
-            f"shape {spec.shape}. Choose data of images, such as data=mnist, or another model, such as model=mlp"
+            f"model.name = '{name}': it looks at images (channels, height, width), and this data gives {given}. "
+            f"Choose data of images, such as data=mnist, or another model, such as {other}"
         )
     _require_one_output(name, task)
     channels, height, width = spec.shape

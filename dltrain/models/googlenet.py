@@ -12,7 +12,7 @@ from torch import nn
 from dltrain import activations, initializers, registry
 from dltrain.config import setting
 from dltrain.data import Task, Tensors
-from dltrain.models import WithAuxiliary, require_images
+from dltrain.models import WithAuxiliary, count_parameters, require_images
 from dltrain.models.convolution import Extent, LocalResponseNorm
 
 
@@ -112,7 +112,7 @@ class GoogLeNet(nn.Module):
             nn.Linear(channels, task.output_size),
         )
         if auxiliary:
-            extra = sum(parameter.numel() for parameter in self.auxiliary.parameters())
+            extra = count_parameters(self.auxiliary)
             self.notes = (f"googlenet has {extra:,} of its parameters in auxiliary classifiers, for training alone",)
         initializers.initialize(self, settings.init)
 

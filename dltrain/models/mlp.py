@@ -23,6 +23,7 @@ class MLPSettings:
     activation: str = setting("Function after each hidden layer.", choices=activations.CHOICES)
     norm: str | None = setting("Normalisation before each activation: batch, layer or null.", choices=tuple(NORMS))
     dropout: float = setting("Share of hidden units that are zeroed in training.", min=0, below=1)
+    bias: bool = setting("Whether each layer, the output as well, adds biases.")
     init: initializers.Init = setting(initializers.MEANING, check=initializers.check)
 
 
@@ -37,14 +38,14 @@ class MLP(nn.Module):
         layers: list[nn.Module] = [row]
         pieces = activations.pieces(settings.activation)
         for units in settings.hidden:
-            layers.append(nn.Linear(width, units * pieces))
+            layers.append(nn.Linear(width, units * pieces, settings.bias))
             if settings.norm is not None:
                 layers.append(NORMS[settings.norm](units * pieces))
             layers.append(activations.activation(settings.activation))
             if settings.dropout:
                 layers.append(nn.Dropout(settings.dropout))
             width = units
-        layers.append(nn.Linear(width, task.output_size))
+        layers.append(nn.Linear(width, task.output_size, settings.bias))
         self.layers = nn.Sequential(*layers)
         initializers.initialize(self, settings.init)
 

@@ -10,7 +10,7 @@ from killing import assert_same
 from torch.optim.swa_utils import AveragedModel
 from training import build_trainer, configure, register_callback, result_of, resume, rows_of, train, without_times
 
-from dltrain import averages, run
+from dltrain import assembly, averages
 from dltrain.callbacks.base import Callback
 from dltrain.checkpoint import load_state
 from dltrain.errors import ConfigError
@@ -246,7 +246,7 @@ def test_two_averages_are_one_too_many(tmp_path):
 def test_an_average_that_would_start_after_the_end_is_refused(name, tmp_path):
     loaded, _ = configure(tmp_path, "trainer.max_epochs=8", f"callbacks.{name}.start_epoch=8", callbacks=(name,))
     with pytest.raises(ConfigError) as caught:
-        run.build(loaded)
+        assembly.build(loaded)
     assert caught.value.problems == [
         f"callbacks.{name}.start_epoch = 8: nothing would be averaged in trainer.max_epochs = 8. "
         f"Start sooner, as with callbacks.{name}.start_epoch=6"

@@ -33,7 +33,7 @@ def test_two_hundred_short_epochs_are_a_few_plain_lines(tmp_path, capsys):
 def test_lines_come_no_sooner_than_asked(tmp_path, capsys):
     build_trainer(tmp_path, "trainer.max_epochs=4", "callbacks.progress.plain_seconds=0", callbacks=("progress",)).fit()
     epochs = re.findall(r"^epoch (\d)/4", capsys.readouterr().err, re.MULTILINE)
-    assert epochs == ["1", "2", "3", "4", "4"] or epochs == ["1", "2", "3", "4"]
+    assert epochs == ["1", "2", "3", "4"]  # the last one once, though it is due at the end of the training as well
 
 
 @pytest.mark.parametrize(

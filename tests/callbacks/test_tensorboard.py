@@ -97,6 +97,16 @@ def test_graph_and_histograms_do_not_change_the_training(model, tmp_path):
     assert all(parameter.grad is None for parameter in with_all.trainer.model.parameters())
 
 
+@pytest.mark.parametrize("model", ["perceptron", "som", "knn", "logistic_regression"])
+def test_a_model_without_gradients_has_histograms_of_its_weights(model, tmp_path):
+    train(
+        tmp_path, "data=iris", f"model={model}", "trainer.max_epochs=1", NO_GRAPH,
+        "callbacks.tensorboard.histograms_every_epochs=1", callbacks=("tensorboard",),
+    )  # fmt: skip
+    shown = read(tmp_path).Tags()["histograms"]
+    assert shown and all(name.startswith("weights/") for name in shown)
+
+
 KILLS_ITSELF = """
 import os, signal
 from pathlib import Path

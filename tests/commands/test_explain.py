@@ -168,3 +168,19 @@ def test_settings_in_settings_are_explained(dltrain):
     assert "true or false" in shown and "image_folder.yaml" in shown
     below = dltrain("explain", "data.augmentation", "data=image_folder").out
     assert "type     a group of settings" in below and "    data.augmentation.rotation" in below
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kind", "value"),
+    [
+        ("optimizer.groups.layers.*.bias.lr", "optimizer.groups={layers.*.bias: {lr: 0.1}}", "a number above 0", "0.1"),
+        ("loss.l2.*.weight", "loss.l2={'*.weight': 0.1}", "a number at least 0", "0.1"),
+        ("model.init.*.weight", "model.init={'*.weight': he}", "text", "he"),
+    ],
+)
+def test_one_pattern_of_a_group_that_the_command_line_gives(key, given, kind, value, dltrain):
+    shown = dltrain("explain", key, given).out
+    assert shown.startswith(f"{key}\n") and f"\n  type     {kind}" in shown and f"\n  value    {value}\n" in shown
+    assert shown.endswith(f"  set in   the command line: {given}\n")
+    other = dltrain("explain", "model.hidden", given).out
+    assert "the command line" not in other

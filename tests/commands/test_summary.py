@@ -256,3 +256,8 @@ def test_what_cannot_be_drawn_is_told(flags, code, text, dltrain, work):
 def test_memory_is_given_in_units_of_a_thousand(dltrain):
     shown = dltrain("summary", "experiment=vgg16", "trainer.batch_size=1").out
     assert re.search(r"weights 553 MB, gradients 553 MB, sgd 553 MB, 73\.\d MB kept of a batch of 1\n", shown)
+
+
+def test_parameters_that_need_no_gradient_are_not_said_to_be_frozen(dltrain):
+    shown = dltrain("summary", "model=perceptron", "data=iris").out
+    assert "parameters  15, learned without gradients\n" in shown

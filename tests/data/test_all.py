@@ -20,7 +20,7 @@ import yaml
 
 from dltrain import config_files, registry
 from dltrain.config import convert
-from dltrain.run import fingerprint
+from dltrain.fingerprint import fingerprint
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
 

@@ -111,3 +111,35 @@ def test_each_of_several_targets_takes_the_weights_of_its_own_classes(build):
 def test_a_weight_of_a_class_that_no_target_has_is_refused(build):
     with pytest.raises(ConfigError, match=r"^loss\.class_weights\.smal: no class of that name\. Did you mean 'small'"):
         build("cross_entropy", KINDS, class_weights={"dog": 3, "smal": 0.5})
+
+
+def test_shares_need_several_targets_of_which_one_counts(build):
+    with pytest.raises(ConfigError) as caught:
+        build("auto", HEADS, shares={"sold": 0, "price": 0})
+    assert str(caught.value) == "loss.shares: every target counts 0, so that nothing is learned. Give one more than 0"
+    for name in ("auto", "mse"):
+        with pytest.raises(ConfigError) as caught:
+            build(name, "regression", shares={"price": 0.5})
+        assert str(caught.value) == (
+            "loss.shares = {'price': 0.5}: it weighs several targets, and this data has one. Leave it out"
+        )
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_weights_of_0_for_every_class_are_refused(build, name):
+    with pytest.raises(ConfigError) as caught:
+        build(name, "multiclass", class_weights={"cat": 0, "dog": 0, "owl": 0})
+    assert str(caught.value) == (
+        "loss.class_weights: every class counts 0, so that nothing is learned. Give one more than 0"
+    )
+
+
+def test_counts_that_are_read_as_classes_are_told_from_words(build):
+    counts = Task("multiclass", InputSpec((4,)), 3, ("0", "1", "2"))
+    hint = r" loss=auto takes cross_entropy\. The classes are numbers: data\.task=regression predicts them as values$"
+    with pytest.raises(ConfigError, match=hint):
+        build("poisson", counts)
+    with pytest.raises(ConfigError, match=r" loss=auto takes cross_entropy$"):
+        build("poisson", "multiclass")
+    with pytest.raises(ConfigError, match=r" loss=auto takes cross_entropy$"):
+        build("binary_cross_entropy", counts)

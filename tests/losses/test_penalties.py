@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from training import configure, rows_of, train
 
-from dltrain import run
+from dltrain import assembly
 from dltrain.config import PenaltySettings
 from dltrain.errors import ConfigError
 from dltrain.losses import penalties
@@ -87,7 +87,7 @@ def test_l1_leaves_the_features_that_count_and_a_strong_one_nothing(tmp_path):
 def test_a_pattern_is_refused_before_there_is_a_folder(tmp_path):
     config, _ = configure(tmp_path / "run", "loss.l1={'*.wight': 1.0e-3}")
     with pytest.raises(ConfigError, match=r"^loss\.l1: no parameter fits '\*\.wight'\. Did you mean"):
-        run.build_step(run.build(config))
+        assembly.build_step(assembly.build(config))
     assert not (tmp_path / "run").exists()
 
 

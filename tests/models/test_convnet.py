@@ -115,3 +115,13 @@ def test_all_mistakes_of_the_blocks_are_told(dltrain):
         "  6. model.blocks[1] has no setting 'filtrs'. Did you mean 'filters'?",
         "  7. model.block.padding: -1 is below 0",
     ]
+
+
+def test_tokens_are_refused_with_a_model_that_takes_them():
+    task = Task("next_token", InputSpec((5,), "int64", vocabulary_size=12), 12)
+    with pytest.raises(ConfigError) as caught:
+        registry.build("model", settings_of("model", "convnet"), task=task)
+    assert str(caught.value) == (
+        "model.name = 'convnet': it looks at images (channels, height, width), and this data gives tokens. "
+        "Choose data of images, such as data=mnist, or another model, such as model=lstm"
+    )

@@ -10,6 +10,7 @@ from dltrain import registry
 from dltrain.activations import ACTIVATIONS
 from dltrain.data import InputSpec, Task
 from dltrain.errors import ConfigError
+from dltrain.models import notes_of
 
 FASHION = Task("multiclass", InputSpec((1, 28, 28)), 10)
 
@@ -74,3 +75,18 @@ def test_dropout_works_in_training_only(settings_of):
 def test_tokens_are_refused(settings_of):
     with pytest.raises(ConfigError, match=r"^model\.name = 'mlp': it computes with numbers, and this data gives"):
         build(settings_of, Task("next_token", InputSpec((5,), "int64", 12), 12))
+
+
+def test_without_biases_every_layer_is_its_weights_alone(settings_of):
+    model = build(settings_of, Task("regression", InputSpec((1,)), 1), hidden=[5, 3], bias=False, activation="sigmoid")
+    assert [name for name, _ in model.named_parameters()] == ["layers.1.weight", "layers.3.weight", "layers.5.weight"]
+    assert sum(p.numel() for p in model.parameters()) == 5 + 15 + 3
+
+
+def test_a_step_in_the_network_is_told_to_have_no_gradient(settings_of):
+    assert notes_of(build(settings_of)) == ()
+    assert notes_of(build(settings_of, activation="step", hidden=[])) == ()
+    assert notes_of(build(settings_of, activation="step")) == (
+        "the step activation has no gradient: layers before it stay as they began, and only those after it learn. "
+        "sigmoid is a smooth step, and model=perceptron has a rule for a single layer",
+    )
