@@ -7,7 +7,7 @@ dltrain explain optimizer.momentum optimizer=sgd
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def _explain(
     from dltrain import config as schema
 
     if key in known:
-        text = _text(key, known[key], _value(container, key), _origin(key, choices, arguments), None)
+        text = _text(key, known[key], _value(container, key), _origin(key, _chosen_keys(choices), arguments), None)
         return text + _settings_below(key, known, config_files.flatten(container))
     if key in config_files.GROUPS:  # 'experiment' sets others and is no setting itself
         names = ", ".join(config_files.options(key)) or "none yet"
@@ -120,17 +120,23 @@ def _text(key: str, setting: Setting, value: Any, origin: str, condition: str | 
     return "\n".join([*lines, f"  set in   {origin}"])
 
 
-def _origin(key: str, choices: dict[str, str], arguments: argparse.Namespace) -> str:
-    """Returns what set the value: the command line, or the last YAML file that holds the key."""
+def _origin(key: str, files: list[tuple[Path, list[str]]], arguments: argparse.Namespace) -> str:
+    """Returns what set the value: the command line, or the last of the YAML files that holds the key.
+
+    Args:
+        files: with the keys of each, in the order in which they are merged.
+    """
     for override in reversed(arguments.overrides):
         name = override.lstrip("+~").partition("=")[0]
-        if name == key or (key.startswith(f"{name}.") and _holds(_given(override), key.removeprefix(f"{name}."))):
+        if name == key or (
+            key.startswith(f"{name}.") and _holds(config_files.flatten(_given(override)), key.removeprefix(f"{name}."))
+        ):
             return f"the command line: {override}"
     if arguments.config:
         return str(Path(arguments.config).resolve())
     origin = config_files.config_dir() / f"{config_files.ENTRY}.yaml"
-    for path in _chosen_files(choices):
-        if _holds(config_files.values(path), key):
+    for path, keys in files:
+        if _holds(keys, key):
             origin = path
     return str(origin)
 
@@ -143,9 +149,14 @@ def _given(override: str) -> Any:
     return groups[0][1] if groups else compose.parse([compose.quote(others[0])])[0].value()
 
 
-def _holds(values: Any, key: str) -> bool:
-    """Tells whether values have a dotted key, or keys below it."""
-    return any(name == key or name.startswith(f"{key}.") for name in config_files.flatten(values))
+def _holds(keys: Iterable[str], key: str) -> bool:
+    """Tells whether a dotted key, or a key below it, is among others."""
+    return any(name == key or name.startswith(f"{key}.") for name in keys)
+
+
+def _chosen_keys(choices: dict[str, str]) -> list[tuple[Path, list[str]]]:
+    """Returns the YAML files of a config in the order in which they are merged, and the dotted keys of each."""
+    return [(path, list(config_files.flatten(config_files.values(path)))) for path in _chosen_files(choices)]
 
 
 def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:

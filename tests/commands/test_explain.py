@@ -36,8 +36,9 @@ def explained(overrides):
     composed = compose.compose(arguments.overrides)
     known = dict(config.known_keys(composed.container))
     values = config_files.flatten(composed.container)
+    files = explain._chosen_keys(composed.choices)
     return {
-        key: (known[key], value, explain._origin(key, composed.choices, arguments))
+        key: (known[key], value, explain._origin(key, files, arguments))
         for key, value in values.items()
         if key in known  # an empty group is no setting
     }, values
