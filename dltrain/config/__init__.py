@@ -1,0 +1,140 @@
+"""What may stand in a config: types, ranges and meanings. The values stand in the YAML files alone.
+
+``load`` turns the plain container that Hydra composed into frozen dataclasses, and reports every mistake of it
+in one error. No setting has a default here: a key that no YAML file sets is a mistake like any other.
+
+``settings`` is how a field is declared, ``schema`` what every run has, ``conversion`` plain values to dataclasses, and
+``keys`` what keys there are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import traceback
+import typing
+from pathlib import Path
+from typing import Any
+
+from dltrain import config_files
+from dltrain.config.conversion import convert, described, shown
+from dltrain.config.keys import Setting, known_keys, suggestion
+from dltrain.config.schema import (
+    COMPONENTS,
+    SHARED,
+    Config,
+    DeviceSettings,
+    GroupSettings,
+    ParameterGroupsSettings,
+    PenaltySettings,
+    SweepSettings,
+    TrainerSettings,
+    TransferSettings,
+)
+from dltrain.config.settings import Limits, field_names, setting
+from dltrain.errors import ConfigError
+
+__all__ = [
+    "COMPONENTS",
+    "SHARED",
+    "Config",
+    "DeviceSettings",
+    "GroupSettings",
+    "Limits",
+    "ParameterGroupsSettings",
+    "PenaltySettings",
+    "Setting",
+    "SweepSettings",
+    "TrainerSettings",
+    "TransferSettings",
+    "convert",
+    "described",
+    "field_names",
+    "import_modules",
+    "known_keys",
+    "load",
+    "setting",
+    "shown",
+    "suggestion",
+]
+
+
+def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Config:
+    """Checks a plain, resolved config and returns it as dataclasses.
+
+    Args:
+        container: what the YAML files and the command line say together.
+        search_paths: folders, besides the working directory, where the modules of ``imports`` may lie.
+
+    Raises:
+        ConfigError: with every mistake that was found, a line each.
+    """
+    problems: list[str] = []
+    import_modules(container.get("imports"), search_paths, problems)
+    if problems:  # what these modules register would be missed next, and that is no mistake of its own
+        raise ConfigError(*problems)
+    config = convert(container, Config, "", problems)
+    problems = [_with_module_hint(problem, search_paths) for problem in _with_suggestions(problems, container)]
+    if not problems:
+        _check_together(config, problems)
+    if problems:
+        raise ConfigError(*problems)
+    return typing.cast(Config, config)
+
+
+def _check_together(config: Config, problems: list[str]) -> None:
+    """Checks what concerns several settings at once."""
+    if config.resume and config.run_dir is None:
+        problems.append("resume = true: needs run_dir, the folder of the run to go on with. Set run_dir=...")
+    if config.trainer.max_epochs is None and config.trainer.max_steps is None:
+        problems.append("trainer.max_epochs and trainer.max_steps are both null: give one, or training never ends")
+    keepers = [key for key, callback in config.callbacks.items() if callback.name == "checkpoint"]
+    if len(keepers) > 1:
+        problems.append(f"callbacks.{keepers[1]}: a run has one checkpoint callback, and callbacks.{keepers[0]} is one")
+
+
+def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[str]) -> None:
+    """Imports the user's own modules from the working directory, the search paths or the environment."""
+    if not isinstance(names, list):
+        return  # the type check reports it
+    for path in (Path.cwd(), *search_paths):
+        if str(path) not in sys.path:
+            sys.path.append(str(path))
+    for name in names:
+        try:
+            importlib.import_module(str(name))
+        except ModuleNotFoundError as error:
+            if not f"{name}.".startswith(f"{error.name}."):
+                problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
+            else:
+                folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
+                remedy = "--config-dir DIR looks in DIR too"
+                if str(name).endswith(".py"):
+                    remedy = f"A module is named without folder and .py: imports=[{Path(str(name)).stem}]; {remedy}"
+                problems.append(f"imports: no module '{name}' in {folders} or in the installed packages. {remedy}")
+        except SyntaxError as error:
+            problems.append(f"imports: module '{name}' failed: {error.msg} ({error.filename}:{error.lineno})")
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            problems.append(
+                f"imports: module '{name}' failed: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+            )
+
+
+def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[str]:
+    """Adds the nearest known key to each unknown one; keys are known only once all components are."""
+    known = [key for key, _ in known_keys(container)]
+    completed = []
+    for problem in problems:
+        if problem.startswith("no setting '"):
+            problem += suggestion(problem.split("'")[1], known)
+        completed.append(problem)
+    return completed
+
+
+def _with_module_hint(problem: str, folders: tuple[Path, ...]) -> str:
+    """Adds to an unregistered name that a YAML file of the user's has, that its module must be imported."""
+    match = re.match(r"(\w+)\.name = '([^']+)': no ", problem)
+    file = config_files.options(match[1], list(folders)).get(match[2]) if match else None
+    return problem if file is None else f"{problem} {file} is there: import its module with 'imports=[MODULE]'."

@@ -1,0 +1,151 @@
+"""What every run has besides its components: device, trainer, sweep, and what all components of a kind share."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dltrain.config.settings import Limits, setting
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    name: Literal["auto", "cpu", "cuda"] = setting(
+        "Where to train: auto takes a CUDA GPU when PyTorch can use one, else the CPU."
+    )
+    threads: int | None = setting(
+        "CPU threads of one operation; null lets dltrain choose: one for small models, else all cores.", min=1
+    )
+    precision: Literal["fp32", "bf16"] = setting(
+        "Number format of the forward pass: fp32, or bf16 for matrix products and convolutions."
+    )
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    max_epochs: int | None = setting("Stop after this many passes over the training data.", min=1)
+    max_steps: int | None = setting("Stop after this many optimizer updates; null sets no such limit.", min=1)
+    batch_size: int = setting("Samples that a step computes at once.", min=1)
+    evaluation_batch_size: int = setting("Samples that an evaluation computes at once.", min=1)
+    accumulate: int = setting(
+        "Batches whose gradients are added up before one optimizer update; as if the batch were so much larger.",
+        min=1,
+    )
+    clip_norm: float | None = setting(
+        "Largest allowed L2 norm of all gradients together; larger ones are scaled down. null does not clip.",
+        above=0,
+    )
+    evaluate_every_epochs: int | None = setting(
+        "Evaluate and log after every so many epochs; null evaluates at the end only.", min=1
+    )
+    evaluate_every_steps: int | None = setting(
+        "Evaluate and log after every so many optimizer updates, besides the epochs; null does not.", min=1
+    )
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    name: str = setting("How a multirun (-m) chooses its jobs: grid runs every combination of the lists.")
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """What every model has besides its own settings, under ``model``."""
+
+    init_from: str | None = setting(
+        "A run, or a file of weights (.safetensors, .pt), whose weights the model starts from wherever name and shape "
+        "are the same; null starts anew."
+    )
+    freeze: list[str] = setting("Patterns of parameter names that are not trained, such as [features.*].")
+    unfreeze_epoch: int | None = setting(
+        "Epochs after which what is frozen is trained as well; null never trains it.", min=0
+    )
+
+
+@dataclass(frozen=True)
+class PenaltySettings:
+    """What every loss has besides its own settings, under ``loss``."""
+
+    l1: dict[str, float] = setting(
+        "By pattern of parameter names: what the sum of their absolute values is multiplied with and added to the "
+        "loss in training, as {*.weight: 1e-4}.",
+        min=0,
+    )
+    l2: dict[str, float] = setting("As l1, with the sum of squares.", min=0)
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """Settings of the parameters whose names fit a pattern.
+
+    Attributes:
+        lr, weight_decay: None leaves the optimizer's own.
+    """
+
+    lr: float | None = dataclasses.field(
+        default=None, metadata={"limits": Limits(above=0), "meaning": "Learning rate; without it, the optimizer's."}
+    )
+    weight_decay: float | None = dataclasses.field(
+        default=None, metadata={"limits": Limits(min=0), "meaning": "Weight decay; without it, the optimizer's."}
+    )
+    frozen: bool = dataclasses.field(default=False, metadata={"meaning": "Whether they are never trained."})
+
+    def __post_init__(self) -> None:
+        if self.frozen and (self.lr is not None or self.weight_decay is not None):
+            raise ValueError("frozen: true trains nothing, so that lr and weight_decay mean nothing beside it")
+
+
+@dataclass(frozen=True)
+class ParameterGroupsSettings:
+    """What every optimizer has besides its own settings, under ``optimizer``."""
+
+    groups: dict[str, GroupSettings] = setting(
+        "By pattern of parameter names, a learning rate (lr), a weight_decay or frozen: true of their own, as "
+        "{features.*: {lr: 1e-4}, *.bias: {weight_decay: 0}}; the last pattern that fits a name holds."
+    )
+
+
+# What every component of a kind has besides its own settings: the field of Config that holds it, and its type. The
+# values stand in train.yaml, so that no model, loss or optimizer, a user's own included, has to repeat them.
+SHARED: dict[str, tuple[str, type[Any]]] = {
+    "model": ("transfer", TransferSettings),
+    "loss": ("penalties", PenaltySettings),
+    "optimizer": ("parameter_groups", ParameterGroupsSettings),
+}
+
+
+SHARED_FIELDS = tuple(field for field, _ in SHARED.values())
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``data`` to ``callbacks`` are settings dataclasses of registered components.
+
+    Attributes:
+        transfer, penalties, parameter_groups: what every model, loss and optimizer has; see ``SHARED``.
+    """
+
+    seed: int = setting(
+        "Seed of the weights, the order of the samples and dropout.",
+        min=0,
+        max=2**63 - 1,  # what PyTorch takes
+    )
+    run_dir: str | None = setting("Folder of this run; null makes a new one under runs/.")
+    resume: bool = setting("Goes on with the run that run_dir holds already, where it holds one; else that is refused.")
+    imports: list[str] = setting("Python modules of your own to import first, so that they can register components.")
+    device: DeviceSettings = setting("Device, threads and number format.")
+    trainer: TrainerSettings = setting("Length of the training, batches and evaluation.")
+    data: Any = setting("The data set; it decides the task.")
+    model: Any = setting("The network.")
+    loss: Any = setting("The loss; auto takes the one that fits the task.")
+    optimizer: Any = setting("The rule that updates the weights.")
+    scheduler: Any = setting("How the learning rate changes while training.")
+    callbacks: dict[str, Any] = setting("What else happens while training, by name.")
+    sweep: SweepSettings = setting("How a multirun searches.")
+    transfer: TransferSettings = setting("What every model has.")
+    penalties: PenaltySettings = setting("What every loss has.")
+    parameter_groups: ParameterGroupsSettings = setting("What every optimizer has.")
+
+
+COMPONENTS = ("data", "model", "loss", "optimizer", "scheduler")
