@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 # Test processes share the cores; each with threads on all of them, they would wait for one another. Before PyTorch.
@@ -75,3 +76,62 @@ def dltrain(work: Path, capsys: pytest.CaptureFixture[str]):
         return answer
 
     return run
+
+
+@dataclass
+class Tally:
+    """What a test of the fault suite tried, and what of it survived; printed as a table at the end of the session.
+
+    Attributes:
+        name: the line of the table, R1 to R14.
+    """
+
+    name: str
+    what: str
+    tried: int = 0
+    survived: int = 0
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest):
+    """Returns a function that opens a line of the fault suite's table: ``tally("R5", "damaged bits are found")``.
+
+    A test counts each attempt in ``tried`` before it is made, and in ``survived`` once all was as it must be, so that
+    a test which fails half-way shows how far it came.
+    """
+    lines: list[Tally] = []
+
+    def opened(name: str, what: str) -> Tally:
+        lines.append(Tally(name, what))
+        return lines[-1]
+
+    yield opened
+    request.node.user_properties += [("fault", [line.name, line.what, line.tried, line.survived]) for line in lines]
+
+
+@pytest.fixture
+def full_size(request: pytest.FixtureRequest) -> bool:
+    """Tells whether the fault suite runs at its full size, as scripts/faults does, and not at CI's."""
+    return bool(request.config.getoption("--full"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the fault suite at its full size, for hours")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Prints what the fault suite tried and what survived."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for key, line in getattr(report, "user_properties", []):
+                if key == "fault" and report.when == "teardown":
+                    sums = lines.setdefault((line[0], line[1]), [0, 0])
+                    sums[0], sums[1] = sums[0] + line[2], sums[1] + line[3]
+    if not lines:
+        return
+    terminalreporter.section("faults: tried and survived")
+    width = max(len(what) for _, what in lines)
+    for (name, what), (tried, survived) in sorted(lines.items(), key=lambda line: (int(line[0][0][1:]), line[0][1])):
+        mark = "" if tried == survived else "   <- LOST"
+        terminalreporter.write_line(f"{name:<4} {what:<{width}} {survived:>6}/{tried:<6}{mark}")
