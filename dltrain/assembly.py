@@ -22,6 +22,7 @@ from dltrain import (
     transfer,
     trial,
 )
+from dltrain.board import Board
 from dltrain.callbacks.base import Callback, RunContext, check_averaging
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
@@ -156,7 +157,7 @@ def build_trainer(parts: Parts, step: steps.Step, folder: RunFolder, container: 
     """Builds the trainer of a run folder."""
     config, settings = parts.config, parts.config.trainer
     store = CheckpointStore(folder.checkpoints)
-    context = RunContext(folder, store, config, container, parts.data)
+    context = RunContext(folder, store, config, container, parts.data, Board(folder.tensorboard))
     callbacks: dict[str, Callback] = {
         name: registry.build("callbacks", callback, context=context) for name, callback in config.callbacks.items()
     }

@@ -28,6 +28,7 @@ import torch
 from torch import nn
 
 from dltrain import registry
+from dltrain.board import Board
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config, TrainerSettings
 from dltrain.data import Data
@@ -56,6 +57,7 @@ class RunContext:
     Attributes:
         config: the whole config.
         container: the same as plain values, as in ``config.yaml``.
+        board: what goes to TensorBoard is written with it; opened in ``on_fit_start``, closed at the end.
     """
 
     folder: RunFolder
@@ -63,6 +65,7 @@ class RunContext:
     config: Config
     container: dict[str, Any]
     data: Data
+    board: Board
 
 
 def check_averaging(callbacks: dict[str, Any], trainer: TrainerSettings, model: nn.Module | None) -> list[str]:
