@@ -23,7 +23,7 @@ from dltrain import (
     trial,
 )
 from dltrain.board import Board
-from dltrain.callbacks.base import Callback, RunContext, check_averaging
+from dltrain.callbacks.base import Callback, RunContext, check_averaging, check_callbacks
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
 from dltrain.data import Data, Split
@@ -76,9 +76,11 @@ def build(config: Config) -> Parts:
     with _collected(problems):
         loss = registry.build("loss", config.loss, task=data.task)
         loss.check_data(data)
+    misused, figures = check_callbacks(config, data, model, loss)
     for key, monitor in _monitors(config):
         with _collected(problems):
-            check_monitor(key, monitor, data.task, loss)
+            check_monitor(key, monitor, data.task, loss, figures)
+    problems += misused
     problems += check_averaging(config.callbacks, config.trainer, model)
     if model is not None:
         few = data.validation.head(2).map(lambda tensor: tensor.to(target))

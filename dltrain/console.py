@@ -111,7 +111,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def figures(row: dict[str, object], prefixes: tuple[str, ...] = ("train/", "val/")) -> str:
+def figures(row: dict[str, object], prefixes: tuple[str, ...] = ("train/", "val/", "val_to_train/")) -> str:
     """Returns a row of figures on one line, the loss of each split and its first metric."""
     shown = []
     for prefix in prefixes:

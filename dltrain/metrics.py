@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,17 +74,21 @@ def _ranking(task: Task, evaluating: bool) -> list[str]:
 
 
 def is_higher_better(monitor: str) -> bool:
-    """Tells whether a larger value of a metric such as "val/accuracy" is better."""
-    return HIGHER_IS_BETTER[monitor.rpartition("/")[2]]
+    """Tells whether a larger value of a metric such as "val/accuracy" is better; of an unknown one it is not."""
+    return HIGHER_IS_BETTER.get(monitor.rpartition("/")[2], False)
 
 
-def check_monitor(key: str, monitor: str, task: Task, loss: Loss | None = None) -> None:
+def check_monitor(key: str, monitor: str, task: Task, loss: Loss | None = None, more: Iterable[str] = ()) -> None:
     """
+    Args:
+        more: names of figures that callbacks add.
+
     Raises:
         ConfigError: no such metric is logged for this task.
     """
     logged = [f"train/{name}" for name in metric_names(task, loss=loss)]
     logged += [f"val/{name}" for name in metric_names(task, evaluating=True, loss=loss)]
+    logged += more
     if monitor not in logged:
         raise ConfigError(f"{key} = '{monitor}': this run logs no such metric.{did_you_mean(monitor, logged)}")
 

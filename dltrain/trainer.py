@@ -60,6 +60,7 @@ class Trainer:
         stop_reason: why the training is to stop, or None.
         completed: whether it ended by itself, by a limit or a callback, and not by a signal or an error.
         test_figures: the final model's figures on the test split, by name; {} before the end or without a split.
+        evaluation_metrics: of the split that was evaluated last; in ``on_validation_end`` the validation split.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Trainer:
         self.learning_rate, self.freezing = learning_rate, freezing
         self.callbacks, self.history, self.autocast = callbacks, history, autocast
         self.metrics = Metrics(task, step.loss)
-        self._evaluation_metrics = Metrics(task, step.loss, evaluating=True)
+        self.evaluation_metrics = Metrics(task, step.loss, evaluating=True)
         self.state = TrainState()
         self.row: Row = {}
         self.loss: torch.Tensor | None = None
@@ -223,7 +224,7 @@ class Trainer:
         return None if self._averaging is None else self.callbacks[self._averaging].averaged_weights(self)
 
     def _evaluate(self, split: Split) -> dict[str, float]:
-        return evaluate(self.model, split, self.step.loss, self._evaluation_metrics, self.autocast)
+        return evaluate(self.model, split, self.step.loss, self.evaluation_metrics, self.autocast)
 
     def _log_row(self, partial: bool = False) -> None:
         """Evaluates the weights, or their average, writes a row of figures and tells the callbacks.
@@ -241,6 +242,8 @@ class Trainer:
     def _write_row(self, partial: bool) -> None:
         figures = {f"train/{name}": value for name, value in self.metrics.compute().items()}
         figures.update({f"val/{name}": value for name, value in self._evaluate(self.validation).items()})
+        for name in sorted(self.callbacks):
+            figures.update(self.callbacks[name].figures(figures))
         now = time.perf_counter()
         self.row = {
             "epoch": self.state.epoch,

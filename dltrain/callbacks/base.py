@@ -36,6 +36,7 @@ from dltrain.models import FittedModel
 from dltrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from dltrain.losses import Loss
     from dltrain.trainer import Trainer
 
 HOOKS = (
@@ -98,6 +99,23 @@ def check_averaging(callbacks: dict[str, Any], trainer: TrainerSettings, model: 
     return problems
 
 
+def check_callbacks(
+    config: Config, data: Data, model: nn.Module | None, loss: Loss | None
+) -> tuple[list[str], list[str]]:
+    """Returns the mistakes of callbacks in their own words, and the names of the figures that they add to a row.
+
+    Args:
+        model, loss: None where they could not be built.
+    """
+    problems, figures = [], []
+    for key, settings in config.callbacks.items():
+        kind = registry.find("callbacks", settings.name).factory
+        if isinstance(kind, type) and issubclass(kind, Callback):
+            problems += kind.mistakes(f"callbacks.{key}", settings, config=config, data=data, model=model, loss=loss)
+            figures += kind.figure_names(settings)
+    return problems, figures
+
+
 class Callback:
     """Base of all callbacks: hooks that do nothing. A hook that is not overridden costs nothing."""
 
@@ -114,6 +132,33 @@ class Callback:
     @classmethod
     def overrides(cls, hook: str) -> bool:
         return getattr(cls, hook) is not getattr(Callback, hook)
+
+    @classmethod
+    def mistakes(
+        cls, key: str, settings: Any, *, config: Config, data: Data, model: nn.Module | None, loss: Loss | None
+    ) -> list[str]:
+        """Returns what of these settings does not go with the data, the model or the rest of the config.
+
+        It is asked before the run has a folder; its answers are reported with all other mistakes of the config.
+
+        Args:
+            key: of the settings, such as callbacks.early_stopping; each answer begins with it.
+            model, loss: None where they could not be built.
+        """
+        return []
+
+    @classmethod
+    def figure_names(cls, settings: Any) -> list[str]:
+        """Returns the names of ``figures``, so that settings such as ``monitor`` can name them."""
+        return []
+
+    def figures(self, row: dict[str, float]) -> dict[str, float]:
+        """Returns figures that this callback adds to a row, by a name such as "val_to_train/loss".
+
+        Args:
+            row: the figures of training and validation, "train/..." and "val/...".
+        """
+        return {}
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first step, or the first after a resume."""
