@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dltrain import __version__, config_files
-from dltrain.errors import DltrainError, MachineError, did_you_mean
+from dltrain.errors import DltrainError, MachineError, Stopped, did_you_mean
 
 # Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
 VERBS = {
@@ -72,7 +72,7 @@ def run(arguments: list[str]) -> int:
     except DltrainError as error:
         if os.environ.get("DLTRAIN_TRACEBACK") == "1":
             traceback.print_exc()
-        label = "" if error.exit_code > 128 else "error: "
+        label = "" if isinstance(error, Stopped) else "error: "
         print(f"{label}{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

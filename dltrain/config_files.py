@@ -89,8 +89,8 @@ def completed(container: dict[str, Any]) -> dict[str, Any]:
     from_entry = {key: value for key, value in entry_values().items() if not isinstance(value, dict)}
     whole = {**from_entry, **container}
     for group, component in container.items():
-        if isinstance(component, dict) and isinstance(component.get("name"), str):
-            path = config_dir() / group / f"{component['name']}.yaml"
+        if isinstance(component, dict) and (group == "trainer" or isinstance(component.get("name"), str)):
+            path = config_dir() / group / f"{component.get('name', 'default')}.yaml"
             own = values(path).get(group, {}) if path.is_file() else {}
             whole[group] = {**entry_values().get(group, {}), **own, **component}
     return whole

@@ -65,7 +65,17 @@ class OutOfMemoryError(DltrainError):
     exit_code = 7
 
 
-class Interrupted(DltrainError):
+class Stopped(DltrainError):
+    """The run was asked to end before its time, and saved its state."""
+
+
+class TimeUp(Stopped):
+    """The run has used up its ``trainer.max_time``; the exit code is that of timeout(1)."""
+
+    exit_code = 124
+
+
+class Interrupted(Stopped):
     """A signal ended the run after it saved its state.
 
     Args:

@@ -16,7 +16,7 @@ from dltrain.assembly import Parts, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
 from dltrain.data import Data
-from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted
+from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted, TimeUp
 from dltrain.fingerprint import check_fingerprint, fingerprint
 from dltrain.guards import disk_errors, memory_errors
 from dltrain.models import FittedModel
@@ -159,27 +159,12 @@ def _check_completed(trainer: Trainer, folder: RunFolder, config: Config) -> Non
     Raises:
         Interrupted: a signal ended the training.
     """
-    if trainer.completed or trainer.interrupted_by is None:
+    if trainer.completed:
         return
     saves = any(settings.name == "checkpoint" for settings in config.callbacks.values())
     saved = "its state is saved" if saves else "without a checkpoint callback its state is not saved"
-    raise Interrupted(
-        f"{trainer.stop_reason} at step {trainer.state.step}; {saved}. Go on with: dltrain resume {folder.path}",
-        trainer.interrupted_by,
-    )
-
-
-@dataclass(frozen=True)
-class _Restart:
-    """Where a resumed run goes on.
-
-    Attributes:
-        state: of the newest checkpoint; None where the run begins anew.
-        notes: what the log should say of it.
-    """
-
-    state: dict[str, Any] | None
-    notes: list[str]
+    message = f"{trainer.stop_reason} at step {trainer.state.step}; {saved}. Go on with: dltrain resume {folder.path}"
+    raise TimeUp(message) if trainer.interrupted_by is None else Interrupted(message, trainer.interrupted_by)
 
 
 def _check_limits(config: Config, state: TrainState) -> None:

@@ -19,6 +19,7 @@ from dltrain import averages, optimizers, seed
 from dltrain.callbacks.base import HOOKS, Callback
 from dltrain.config import TrainerSettings
 from dltrain.data import Split, Task
+from dltrain.durations import seconds_of
 from dltrain.errors import DivergedError
 from dltrain.evaluate import evaluate
 from dltrain.history import History, Row
@@ -59,6 +60,7 @@ class Trainer:
         loss: the last batch's loss, on the device.
         stop_reason: why the training is to stop, or None.
         completed: whether it ended by itself, by a limit or a callback, and not by a signal or an error.
+        time_is_up: whether it stops because ``max_time`` is used up.
         test_figures: the final model's figures on the test split, by name; {} before the end or without a split.
         evaluation_metrics: of the split that was evaluated last; in ``on_validation_end`` the validation split.
     """
@@ -92,11 +94,13 @@ class Trainer:
         self.stop_reason: str | None = None
         self.interrupted_by: int | None = None
         self.completed = False
+        self.time_is_up = False
         self.test_figures: dict[str, float] = {}
         self.final_weights = "last"
         self._row_started = time.perf_counter()
         self._max_steps = settings.max_steps or float("inf")
         self._averaging = next((name for name, c in callbacks.items() if c.overrides("averaged_weights")), None)
+        self._deadline = float("inf")
         self._hooks = {hook: [getattr(c, hook) for c in callbacks.values() if c.overrides(hook)] for hook in HOOKS}
 
     # --- the loop -----------------------------------------------------------------------------------------
@@ -111,8 +115,11 @@ class Trainer:
             self._fire("on_fit_start")
             self._row_started = time.perf_counter()
             while not self._at_limit() and self.stop_reason is None:
+            if self.settings.max_time is not None:
+                self._deadline = time.monotonic() + seconds_of(self.settings.max_time)
                 self._train_epoch()
             self._finish()
+                self._look_at_clock()
         except BaseException as error:
             for hook in self._hooks["on_exception"]:
                 with contextlib.suppress(Exception):  # the error that is under way says more than one of closing
@@ -150,6 +157,7 @@ class Trainer:
                 if row_due:
                     self._log_row()
                 self._fire("on_checkpoint")
+                self._look_at_clock()
                 if self.stop_reason is not None or state.step >= self._max_steps:
                     return
         state.epoch, state.batch = state.epoch + 1, 0
@@ -160,7 +168,7 @@ class Trainer:
 
     def _finish(self) -> None:
         """Logs what is still due, then evaluates the test split with the best weights."""
-        if self.interrupted_by is not None:
+        if self.interrupted_by is not None or self.time_is_up:
             self._fire("on_checkpoint")
             self._fire("on_fit_end")
             return
@@ -195,6 +203,12 @@ class Trainer:
         self.interrupted_by = self.interrupted_by or signal_number
 
     def _at_limit(self) -> str | None:
+    def _look_at_clock(self) -> None:
+        """Asks to stop where ``max_time`` is used up and something is left to train."""
+        if time.monotonic() >= self._deadline and self.stop_reason is None and not self._at_limit():
+            self.time_is_up = True
+            self.request_stop(f"stopped after trainer.max_time={self.settings.max_time}")
+
         """Returns which limit is reached, if one is."""
         if isinstance(self.model, FittedModel) and self.state.epoch:
             return f"fitted to all {self.train.num_samples:,} training samples"

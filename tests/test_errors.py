@@ -17,6 +17,7 @@ from dltrain import errors
         ("MachineError", 5),
         ("DivergedError", 6),
         ("OutOfMemoryError", 7),
+        ("TimeUp", 124),
     ],
 )
 def test_each_kind_of_error_has_its_exit_code(kind, code):
