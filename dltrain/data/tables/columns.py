@@ -95,7 +95,8 @@ class Table:
             DataError: there is none of this name; the message lists those that there are.
         """
         if name not in self.columns:
-            raise DataError(f"{self.where}: there is no column '{name}'.{near(name, self.columns)}")
+            single = ". With a single column found, try another data.delimiter" if len(self.columns) == 1 else ""
+            raise DataError(f"{self.where}: there is no column '{name}'.{near(name, self.columns)}{single}")
         return self.columns[name]
 
 
