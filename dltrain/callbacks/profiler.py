@@ -44,7 +44,7 @@ class Profiler(Callback):
     """Writes ``profile/steps-FIRST-to-LAST`` in the run folder: a trace and a table.
 
     The trace (``.pt.trace.json.gz``) opens in https://ui.perfetto.dev and in TensorBoard's profiler plugin; each
-    update stands in it as ``ProfilerStep#<step>``, with the evaluation or saving that comes after the one before.
+    update stands in it as ``ProfilerStep#<step>``, with the evaluation and the saving that follow it.
     Outside the asked updates nothing runs. A training that is stopped among them writes those that are done, and the
     rest of them when it goes on.
     """
@@ -74,18 +74,19 @@ class Profiler(Callback):
         total, done = total_steps(trainer), trainer.state.step
         if self.last_step > total:
             log.warning("the profiler ends at step %s, not %s: the training has no more", total, self.last_step)
+            self.last_step = total
         if self.first_step <= done < self.last_step:
             log.info("the profiler goes on with steps %s to %s", done + 1, self.last_step)
         self._start_if_next(trainer)
 
-    def on_step_end(self, trainer: Trainer) -> None:
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        step = trainer.state.step
         if self._profile is None:
             self._start_if_next(trainer)
             return
-        step = trainer.state.step
         if step >= self.first_step:
             self._done = step
-        if step == self.last_step:
+        if step == self.last_step or trainer.stop_reason is not None:
             self._finish()
         else:
             self._profile.step()
@@ -99,7 +100,8 @@ class Profiler(Callback):
     def _start_if_next(self, trainer: Trainer) -> None:
         """Starts to watch where the next update is one to warm up with or to profile."""
         coming = trainer.state.step + 1
-        if not self.first_step - self.settings.warmup_steps <= coming <= self.last_step:
+        start = self.first_step - self.settings.warmup_steps
+        if trainer.stop_reason is not None or not start <= coming <= self.last_step:
             return
         from torch.profiler import ProfilerActivity, profile
 
