@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dltrain import optimizers
-from dltrain.data import Batch, Tensors
+from dltrain.data import Batch, Split, Tensors
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.losses import Loss, count_targets
 from dltrain.models import WithAuxiliary
@@ -193,6 +193,22 @@ class ClosureStep(Step):
         self._update(closure)
         self.clear_gradients()
         return first[0]
+
+
+def place_in_update(train: Split, accumulate: int, number: int, num_samples: int) -> tuple[float, bool]:
+    """Returns a batch's share of its update's samples, and whether it completes the update.
+
+    Args:
+        accumulate: batches of an update; the last of an epoch may have fewer.
+        number: of the batch in its epoch, from 0.
+        num_samples: in the batch.
+    """
+    if accumulate == 1:
+        return 1.0, True
+    first = number - number % accumulate
+    last = min(first + accumulate, train.num_batches)
+    in_update = min(last * train.batch_size, train.num_samples) - first * train.batch_size
+    return num_samples / in_update, number + 1 == last
 
 
 def as_float(outputs: Any) -> Any:
