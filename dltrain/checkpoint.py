@@ -2,8 +2,7 @@
 
 No pickle is written or read, so that loading a stranger's checkpoint cannot run code. A checkpoint NAME is
 
-    NAME.safetensors   every tensor under the path where it stands in the state; the state's structure and its
-                       plain values as JSON in the header
+    NAME.safetensors   the state, as ``packing`` describes it
     NAME.json          the manifest: size and SHA-256 of that file. It is written last: without it there is no
                        checkpoint, and a file that does not match it is never read.
 
@@ -13,45 +12,66 @@ No pickle is written or read, so that loading a stranger's checkpoint cannot run
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
-
+from dltrain.background import BackgroundWriter
 from dltrain.console import log
 from dltrain.errors import CheckpointError, MachineError
-from dltrain.run_folder import RunFolder, read_json, sweep_temporary_files, write_file, write_json
+from dltrain.packing import pack, unpack
+from dltrain.run_folder import RunFolder, free_bytes, read_json, sweep_temporary_files, write_file, write_json
 
 SCHEMA = 1
-_TENSOR = "$tensor"
-_KEYS = "$keys"
+# Blocks of the disk for the manifest and the pointer of a checkpoint, each while the one before it is still there.
+_SMALL_FILES = 4
 
 
 class CheckpointStore:
-    """The checkpoints of one run."""
+    """The checkpoints of one run.
+
+    Attributes:
+        writer: saves beside the training; what reads here waits for it first.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.writer = BackgroundWriter()
 
-    def save(self, name: str, state: dict[str, Any], pointer: str | None = None) -> None:
+    def save(self, name: str, state: dict[str, Any] | memoryview, pointer: str | None = None) -> None:
         """Writes a checkpoint, then lets ``pointer`` ("last" or "best") point to it.
+
+        Args:
+            state: packed already, where the training has gone on since.
 
         Raises:
             MachineError: the disk is full or cannot be written; what was saved before is untouched.
         """
-        content = pack(state)
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise MachineError(f"{self.folder} cannot be made: {error.strerror}") from error
+        content = state if isinstance(state, memoryview) else pack(state)
+        self.check_room(len(content))
         write_file(self._content(name), content)
         manifest = {"schema": SCHEMA, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         write_json(self._manifest(name), manifest)
         if pointer is not None:
             self.point(pointer, name)
+
+    def check_room(self, *num_bytes: int) -> None:
+        """Makes the folder, and checks that checkpoints of these sizes fit beside what is there.
+
+        Raises:
+            MachineError: they do not, or the folder cannot be written. Nothing is changed.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+            free, block = free_bytes(self.folder)
+        except OSError as error:
+            raise MachineError(f"{self.folder} cannot be made: {error.strerror}") from error
+        blocks = sum(-(-size // block) + _SMALL_FILES for size in num_bytes)
+        if blocks * block > free:
+            raise MachineError(
+                f"{self.folder}: the disk is full: needs {blocks * block / 2**20:.1f} MB, {free / 2**20:.1f} MB are "
+                "free. The checkpoints there are whole. Make room, or keep fewer with callbacks.checkpoint.keep_last "
+                f"and keep_best; then go on with: dltrain resume {self.folder.parent}"
+            )
 
     def point(self, pointer: str, name: str) -> None:
         """Lets ``pointer`` ("last" or "best") point to a checkpoint."""
@@ -67,6 +87,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: it is missing, damaged, or of a newer schema.
         """
+        self.writer.wait()
         path = self._content(name)
         manifest = read_json(self._manifest(name)) if self._manifest(name).exists() else {}
         if not manifest or not path.exists():
@@ -100,6 +121,7 @@ class CheckpointStore:
 
     def load_newest(self) -> tuple[dict[str, Any] | None, list[str]]:
         """Returns the newest valid training state, or None, and a note for each damaged one that was passed over."""
+        self.writer.wait()
         notes: list[str] = []
         candidates = [name for name in reversed(self.names()) if name.startswith("step-")]
         last = self.pointed("last")
@@ -173,72 +195,3 @@ def load_state(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]
             raise CheckpointError(f"{folder.path} keeps no checkpoint: it was trained without callbacks.checkpoint")
         raise CheckpointError(f"{folder.path} has no checkpoint yet. Go on with it: dltrain resume {folder.path}")
     return name, store.load(name)
-
-
-def pack(state: dict[str, Any]) -> bytes:
-    """Returns a nested state of dicts, lists, tensors and plain values as the bytes of a safetensors file."""
-    tensors: dict[str, torch.Tensor] = {}
-    structure = _take_tensors(state, "", tensors, set())
-    return safetensors.torch.save(tensors, {"dltrain": json.dumps(structure, allow_nan=True)})
-
-
-def unpack(content: bytes, path: Path) -> dict[str, Any]:
-    """Returns the state that ``pack`` was given.
-
-    Raises:
-        CheckpointError: the bytes are no checkpoint of dltrain.
-    """
-    try:
-        tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        state = _put_tensors(json.loads(header["__metadata__"]["dltrain"]), tensors)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no checkpoint of dltrain: {error}") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is no checkpoint of dltrain: it holds no state")
-    return state
-
-
-def _take_tensors(value: Any, path: str, tensors: dict[str, torch.Tensor], taken: set[int]) -> Any:
-    """Returns the value with each tensor replaced by its path, and puts the tensors into ``tensors``.
-
-    ``taken`` holds the addresses of their memory: safetensors stores no two tensors over the same.
-    """
-    if isinstance(value, torch.Tensor):
-        tensor = value.detach().cpu().contiguous()
-        if tensor.untyped_storage().data_ptr() in taken:
-            tensor = tensor.clone()
-        taken.add(tensor.untyped_storage().data_ptr())
-        while path in tensors or path == "__metadata__":  # keys such as 1 and "1", "a/b"; safetensors' own key
-            path += "'"
-        tensors[path] = tensor
-        return {_TENSOR: path}
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, (str, int)):
-                raise TypeError(f"{path}: a key of type {type(key).__name__} cannot stand in a checkpoint")
-        items = [
-            _take_tensors(item, f"{path}/{key}" if path else str(key), tensors, taken) for key, item in value.items()
-        ]
-        if all(isinstance(key, str) and key not in (_TENSOR, _KEYS) for key in value):
-            return dict(zip(value, items, strict=True))
-        return {_KEYS: list(value), "values": items}  # JSON has no other keys than text; optimizers have numbers
-    if isinstance(value, (list, tuple)):
-        return [_take_tensors(item, f"{path}/{i}", tensors, taken) for i, item in enumerate(value)]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(
-        f"{path}: a {type(value).__name__} cannot stand in a checkpoint; use tensors, numbers, text, lists and dicts"
-    )
-
-
-def _put_tensors(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    if isinstance(value, dict):
-        if _TENSOR in value:
-            return tensors[value[_TENSOR]]
-        if _KEYS in value:
-            return dict(zip(value[_KEYS], (_put_tensors(item, tensors) for item in value["values"]), strict=True))
-        return {key: _put_tensors(item, tensors) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_put_tensors(item, tensors) for item in value]
-    return value

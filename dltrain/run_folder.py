@@ -138,7 +138,7 @@ def _make(path: Path, exist_ok: bool = True) -> bool:
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def write_file(path: Path, content: bytes | str) -> None:
+def write_file(path: Path, content: bytes | memoryview | str) -> None:
     """Writes a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -161,8 +161,13 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 def free_megabytes(folder: Path) -> float:
     """Returns how much may still be written on the disk of a folder."""
-    free = os.statvfs(folder)
-    return free.f_bavail * free.f_frsize / 2**20
+    return free_bytes(folder)[0] / 2**20
+
+
+def free_bytes(folder: Path) -> tuple[int, int]:
+    """Returns how many bytes may still be written on the disk of a folder, and how many it gives out at once."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize, disk.f_frsize
 
 
 def sync_folder(path: Path) -> None:

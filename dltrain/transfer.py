@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from dltrain import averages, checkpoint, patterns, run_folder
+from dltrain import averages, checkpoint, packing, patterns, run_folder
 from dltrain.averages import Weights
 from dltrain.config import TransferSettings
 from dltrain.errors import CheckpointError, ConfigError, did_you_mean
@@ -151,7 +151,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             ours = "dltrain" in (file.metadata() or {})
         if ours:
-            return averages.weights_in(checkpoint.unpack(path.read_bytes(), path))
+            return averages.weights_in(packing.unpack(path.read_bytes(), path))
         return safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path} is damaged, or no safetensors file: {error}") from error
