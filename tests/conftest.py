@@ -16,6 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import families
 import pytest
 import training
 from commandline import Answer
@@ -76,6 +77,12 @@ def dltrain(work: Path, capsys: pytest.CaptureFixture[str]):
         return answer
 
     return run
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, images, texts and shards."""
+    return families.write_files(tmp_path_factory.mktemp("files"))
 
 
 @dataclass

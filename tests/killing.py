@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import pkgutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
+import dltrain
 from dltrain.run_folder import RunFolder
 
+_OURS = [name for _, name, _ in pkgutil.walk_packages(dltrain.__path__, "dltrain.") if not name.endswith("__main__")]
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["dltrain.run", "dltrain.compose", "dltrain.commands.resume"])
+_CONTEXT.set_forkserver_preload([*_OURS, "torch.utils.tensorboard", "torch._dynamo", "sklearn.datasets"])
 
 # Saves after each step and shows nothing: what a kill can hit is then nearly always a save or a step.
 EVERY_STEP = [
@@ -28,13 +32,21 @@ EVERY_STEP = [
 ]
 
 
-def _train(folder: str, overrides: list[str], resume_with: list[str]) -> None:
+def _train(
+    folder: str,
+    overrides: list[str],
+    resume_with: list[str],
+    says: str,
+    prepare: Callable[[], None] | None,
+) -> None:
     """Starts the run, or goes on with it where it has begun, as 'dltrain' and 'dltrain resume' do."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.dup2(os.open(says, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.chdir(Path(folder).parent)
     os.dup2(2, 1)
     from dltrain import cli
 
+    if prepare is not None:
+        prepare()
     begun = (Path(folder) / "config.yaml").exists()
     code = cli.run(["resume", folder, *resume_with]) if begun else cli.run([*overrides, f"run_dir={folder}"])
     os._exit(code)
@@ -47,14 +59,18 @@ def train(
     resume_with: tuple[str, ...] | list[str] = (),
     kill_after: float | None = None,
     number: int = signal.SIGKILL,
+    says: Path | str = os.devnull,
+    prepare: Callable[[], None] | None = None,
 ) -> int:
     """Trains in ``folder`` until the end, or until the signal; returns the exit code, negative for a signal.
 
     Args:
         resume_with: overrides for a run that has begun.
         kill_after: seconds from when the process holds the folder, which is when its training begins.
+        says: a file for what the process prints.
+        prepare: called in the process before anything else.
     """
-    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides, list(resume_with)))
+    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides, list(resume_with), str(says), prepare))
     process.start()
     if kill_after is not None:
         while process.is_alive() and not is_running(folder):
@@ -118,9 +134,15 @@ def what_counts(folder: Path) -> dict[str, object]:
         "best": store.load(store.pointed("best") or ""),
         "rows": rows,
         "test": result.get("test"),
-        "files": sorted(path.name for path in (folder / "checkpoints").iterdir()),
+        "stop_reason": result["stop_reason"],
+        "files": sorted(path.name for part in (folder, folder / "checkpoints") for path in part.iterdir()),
         "config": yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) | {"run_dir": None},
     }
+
+
+def stray_files(folder: Path) -> list[str]:
+    """Returns the temporary files that an interrupted run left."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith(".tmp")]
 
 
 def assert_same(one: object, other: object, where: str = "") -> None:
