@@ -78,6 +78,14 @@ def is_higher_better(monitor: str) -> bool:
     return HIGHER_IS_BETTER.get(monitor.rpartition("/")[2], False)
 
 
+def confusion_size(task: Task) -> int:
+    """Returns K, of the (K, K) counts of true and predicted classes that a task has; 0 where it has none."""
+    if task.kind in _BINARY:
+        return 2
+    is_counted = task.kind in ("multiclass", "sequence_labels") and task.output_size <= _MAX_CONFUSION
+    return task.output_size if is_counted else 0
+
+
 def check_monitor(key: str, monitor: str, task: Task, loss: Loss | None = None, more: Iterable[str] = ()) -> None:
     """
     Args:
@@ -129,11 +137,7 @@ class Metrics:
                 name: Metrics(head, loss.heads[name], evaluating=evaluating) for name, head in task.heads.items()
             }
         self._link = None if loss is None else loss.link
-        self._confusion_size = 0
-        if task.kind in _BINARY:
-            self._confusion_size = 2
-        elif task.kind in ("multiclass", "sequence_labels") and task.output_size <= _MAX_CONFUSION:
-            self._confusion_size = task.output_size
+        self._confusion_size = confusion_size(task)
         self.reset()
 
     def reset(self) -> None:

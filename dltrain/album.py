@@ -1,0 +1,83 @@
+"""What callbacks show of a model, in files of the run folder: pictures, texts and tables, each of a row of figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dltrain.board import Board
+from dltrain.console import log
+from dltrain.errors import MachineError
+from dltrain.run_folder import sweep_temporary_files, write_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from dltrain.trainer import Trainer
+
+
+class Album:
+    """A folder that a callback fills. One that cannot be written is said once and does not end the training."""
+
+    def __init__(self, folder: Path, board: Board) -> None:
+        self.folder, self.board = folder, board
+        self._is_usable = True
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Writes a file whole or not at all, in place of an older one of that name."""
+        if not self._is_usable:
+            return
+        try:
+            self.folder.mkdir(exist_ok=True)
+            write_file(self.folder / name, content)
+        except (OSError, MachineError) as error:
+            self._is_usable = False
+            log.warning("nothing more is written to %s: %s. The training goes on without", self.folder, error)
+
+    def picture(self, name: str, picture: Image) -> None:
+        stream = io.BytesIO()
+        picture.save(stream, format="PNG")
+        self.write(f"{name}.png", stream.getvalue())
+
+    def show(self, tag: str, picture: Image, step: int) -> None:
+        """Shows a picture in TensorBoard, where the run has that."""
+        self.board.image(tag, np.asarray(picture), step, layout="HWC")
+
+    def table(self, name: str, rows: Iterable[Iterable[object]]) -> None:
+        """Writes rows of cells as CSV, the names of the columns first."""
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+        self.write(f"{name}.csv", stream.getvalue())
+
+    def begin(self, trainer: Trainer, every_epochs: int) -> None:
+        """Removes what a resumed run will write again, or would not have written had it never ended."""
+        if not self.folder.is_dir():
+            return
+        sweep_temporary_files(self.folder)
+        for path in self.folder.iterdir():
+            found = re.match(r"epoch-(\d+)[.-]", path.name)
+            if found and (int(found[1]) > trainer.state.epoch or int(found[1]) % every_epochs):
+                path.unlink(missing_ok=True)
+
+
+def is_due(trainer: Trainer, every_epochs: int) -> bool:
+    """Tells whether a row of figures is one to show more of: that of an epoch's end, or the last where the training
+    ends before one.
+    """
+    state = trainer.state
+    return trainer.row.get("partial", False) or (state.batch == 0 and state.epoch % every_epochs == 0)
+
+
+def file_name(trainer: Trainer) -> str:
+    """Returns the name of what belongs to this row: the epoch that is over or, where one is under way, that one."""
+    return f"epoch-{trainer.state.epoch + (trainer.state.batch > 0):04d}"
+
+
+def title(trainer: Trainer) -> str:
+    return f"epoch {trainer.row['epoch']}, step {trainer.row['step']}"
