@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "figures of a trained model on a split",
     "generate": "text from a trained language model, or the answer of a model of pairs",
     "board": "open TensorBoard on runs",
+    "lr-find": "sweep the learning rate and suggest one",
     "summary": "layers, parameters, FLOPs and memory of a model; --graph draws it",
     "check": "build everything and try one batch; nothing is written",
     "list": "what there is: data sets, models, ...",
@@ -54,7 +55,12 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)
-    code = run(sys.argv[1:])
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] == "resume" or arguments[0] not in VERBS:  # a training
+        from dltrain import console
+
+        console.outlive_terminal()
+    code = run(arguments)
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -6,6 +6,8 @@ Everything but a verb's own answer goes to standard error, so that a pipe gets t
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import logging
 import os
 import sys
@@ -30,6 +32,38 @@ def error_console() -> Console:
     if _error_console is None or _error_console.file is not stderr:
         _error_console = Console(stderr=True, highlight=False)
     return _error_console
+
+
+class _Lasting(io.FileIO):
+    """A standard output that writes into nothing once the terminal is closed, or the reader of a pipe is gone."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EPIPE):
+                raise
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self.fileno())  # whatever else writes there
+            os.close(nothing)
+            return memoryview(content).nbytes
+
+
+def outlive_terminal() -> None:
+    """Lets nothing that is written from here on end the process because nobody is there to read it.
+
+    A training goes on, or saves its state and stops, when its terminal is closed.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        raw = getattr(stream.buffer, "raw", stream.buffer) if isinstance(stream, io.TextIOWrapper) else None
+        if isinstance(raw, io.FileIO):
+            stream.flush()
+            lasting: Any = _Lasting(raw.fileno(), "w", closefd=False)
+            if stream.buffer is not raw:  # else PYTHONUNBUFFERED is set
+                lasting = io.BufferedWriter(lasting)
+            how = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+            setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, stream.errors, **how))
 
 
 def is_live() -> bool:

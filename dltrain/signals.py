@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: Ctrl-C, a scheduler's SIGTERM, a cluster's SIGUSR1."""
+"""Signals that ask a training to stop: Ctrl-C, a scheduler's SIGTERM, a cluster's SIGUSR1, a terminal that closes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dltrain.trainer import Trainer
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Signals:
@@ -47,9 +47,19 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may set handlers
             return
-        before = {number: signal.signal(number, self._handle) for number in _STOPPING}
+        stopping = [number for number in _STOPPING if not _is_to_be_ignored(number)]
+        before = {number: signal.signal(number, self._handle) for number in stopping}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_to_be_ignored(number: int) -> bool:
+    """Tells whether whoever started us wants a signal to be ignored, as nohup does with that of a closed terminal.
+
+    Of the others this means less: a shell that is no terminal's lets all that it puts into the background ignore
+    Ctrl-C, and what is sent to a process by its number is meant for it.
+    """
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 30
 
 # What asks a training to stop: a terminal or a cluster sends it to all processes, and it is for the main one.
-_FOR_MAIN_PROCESS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_FOR_MAIN_PROCESS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 # So long after a worker has ended, and the work has not, it was ended from outside.
 _PAUSE_SECONDS = 2.0
