@@ -6,6 +6,7 @@ It stands apart from ``cli.py`` so that the verbs which need no config start wit
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 from collections.abc import Iterator
@@ -16,17 +17,15 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dltrain import config, config_files, run_folder
+from dltrain import config, config_files
 from dltrain.config import suggestion
 from dltrain.errors import ConfigError, did_you_mean
-
-OmegaConf.register_new_resolver("dltrain.sweep_dir", run_folder.sweep_dir, use_cache=True, replace=True)
 
 
 @dataclass(frozen=True)
@@ -129,38 +128,62 @@ def container_of(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def override_values(container: dict[str, Any], overrides: list[str], allowed: tuple[str, ...]) -> dict[str, Any]:
-    """Returns a saved config with value overrides applied; groups cannot be chosen anew.
+def override_values(container: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Returns a saved config with overrides applied, groups first as Hydra does.
 
-    Args:
-        allowed: keys, or beginnings of keys that end in a dot, which may change.
+    Of callbacks, ``callbacks=[default,ema]`` leaves those that were there as they were, and ``~callbacks.NAME`` removes
+    one.
 
     Raises:
-        ConfigError: with every override that is no ``key=value``, not a key of the config, or not allowed.
+        ConfigError: with every override that cannot be used.
     """
-    quoted = [quote(override) for override in overrides]
+    groups, others = apart(overrides)
+    quoted = [quote(override) for override in others]
     check_syntax(quoted)
-    config = OmegaConf.create(container)
-    known = list(config_files.flatten(container))
-    problems = []
-    for override in parse(quoted):
+    changed, problems = copy.deepcopy(container), []
+    parsed = parse(quoted)
+    for override in parsed:
+        if override.key_or_group in _CHOSEN_ANEW and not override.is_delete():
+            try:
+                changed.update(_chosen_anew(override, changed))
+            except ConfigError as error:
+                problems += error.problems
+    config = OmegaConf.create(changed)
+    known = list(config_files.flatten(changed))
+    for override in parsed:
         key, text = override.key_or_group, override.input_line
-        if override.is_delete() or override.is_sweep_override() or override.is_add():
+        if override.is_delete() and key in (f"callbacks.{name}" for name in config.get("callbacks") or {}):
+            del config.callbacks[key.removeprefix("callbacks.")]
+        elif override.is_delete() or override.is_sweep_override() or override.is_add():
             problems.append(f"'{text}': here only key=value can be used")
+        elif key in config_files.GROUPS:
+            if key not in _CHOSEN_ANEW:
+                problems.append(f"'{text}': cannot be chosen for a config that is composed already")
         elif key not in known and not any(name.startswith(f"{key}.") for name in known):
             problems.append(f"no setting '{key}'.{suggestion(key, known)}")
-        elif key in config_files.GROUPS or not _may_change(key, allowed):
-            names = ", ".join(name.rstrip(".") for name in allowed)
-            problems.append(f"'{text}': a run that goes on can change only {names}. Train a new run for the rest")
         else:
-            OmegaConf.update(config, key, override.value(), merge=False)
+            value = override.value()
+            OmegaConf.update(config, key, value, merge=isinstance(value, dict), force_add=True)
     if problems:
         raise ConfigError(*problems)
-    return container_of(config)
+    changed = container_of(config)
+    for key, value in groups:
+        _put(changed, key.split("."), value)
+    return changed
 
 
-def _may_change(key: str, allowed: tuple[str, ...]) -> bool:
-    return any(key == name or ((name.endswith(".") or not name) and key.startswith(name)) for name in allowed)
+# The groups of which a saved config can take another option; the others say several things at once.
+_CHOSEN_ANEW = ("data", "model", "loss", "optimizer", "scheduler", "callbacks", "device", "trainer")
+
+
+def _chosen_anew(override: Override, container: dict[str, Any]) -> dict[str, Any]:
+    """Returns the group of an override as its YAML file has it; callbacks that are there already stay as they are."""
+    group = override.key_or_group
+    chosen = compose([override.input_line or ""]).container.get(group) or {}
+    if group == "callbacks":
+        there = container.get(group) or {}
+        chosen = {name: there.get(name) or settings for name, settings in chosen.items()}
+    return {group: chosen}
 
 
 # --- the command line's overrides -------------------------------------------------------------------------
@@ -185,6 +208,48 @@ def quote(override: str) -> str:
         trailing = len(escaped) - len(escaped.rstrip("\\"))
         return f"{key}='{escaped}{trailing * chr(92)}'"
     return override
+
+
+def quote_each(override: str) -> str:
+    """As ``quote``, for a multirun: of a comma list or a ``choice(...)`` that does not parse, each value by itself."""
+    key, equals, value = override.partition("=")
+    listed = re.fullmatch(r"choice\((.*)\)", value, re.DOTALL)
+    values = _split(listed[1] if listed else value)
+    if not equals or value.startswith("{") or len(values) < 2 or quote(override) == override:
+        return quote(override)
+    quoted = ",".join(quote(f"={one.strip()}")[1:] for one in values)
+    return f"{key}=choice({quoted})"
+
+
+def swept_values(override: Override) -> list[str]:
+    """Returns each value of a sweep as text that stands after ``key=``, quoted where it was."""
+    given: Any = override.value()
+    if isinstance(given, Glob):
+        return given.filter(list(config_files.options(override.key_or_group, config_files.user_dirs())))
+    texts = []
+    for value in override.sweep_iterator(Transformer.identity):
+        if isinstance(value, QuotedString):
+            texts.append(value.with_quotes())
+        elif isinstance(value, str):  # Hydra took the quotes off a value of choice(...)
+            texts.append(quote(f"={value}")[1:])
+        else:
+            texts.append(str(Transformer.str(value)))
+    return texts
+
+
+def _split(text: str) -> list[str]:
+    """Splits at commas that stand in no bracket and no quotes."""
+    parts, depth, mark = [""], 0, ""
+    for letter in text:
+        if letter == "," and not depth and not mark:
+            parts.append("")
+            continue
+        if letter in "'\"":
+            mark = "" if letter == mark else mark or letter
+        elif not mark:
+            depth += (letter in "([{") - (letter in ")]}")
+        parts[-1] += letter
+    return parts
 
 
 def parse(overrides: list[str]) -> list[Override]:

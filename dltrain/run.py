@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dltrain import console, environment, gradient_free, steps
+from dltrain import config_files, console, environment, gradient_free, resume_rules
 from dltrain.assembly import Parts, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
@@ -53,27 +54,33 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     folder = RunFolder.create(Path(config.run_dir) if config.run_dir else None, label)
     signals = Signals()
     with signals.caught(), folder.locked():
-        write_file(folder.overrides, dump_yaml(overrides))
-        write_json(folder.task, _task_file(parts.data))
-        usable = dump_yaml(_from_anywhere(config, container, source))
-        write_file(folder.config, usable)  # last: from here on the folder is a run
-        return _fit(parts, step, folder, container, signals, notes)
+        with folder.begun_or_removed():
+            write_file(folder.overrides, dump_yaml(overrides))
+            write_json(folder.task, _task_file(parts.data))
+            model = {**container["model"], "init_from": None if source is None else str(source)}
+            usable = dump_yaml(_from_anywhere(config, {**container, "model": model}))
+            write_file(folder.config, usable)  # last: from here on the folder is a run
+        with memory_errors(config):
+            trainer = build_trainer(parts, step, folder, container)
+        return _fit(parts, trainer, folder, signals, notes)
 
 
-def _from_anywhere(config: Config, container: dict[str, Any], source: Path | None) -> dict[str, Any]:
-    """Returns the config with its files, folders and runs absolute, so that the run can be used from elsewhere."""
+def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config with its files and folders of data absolute, so that the run can be used from elsewhere."""
     paths = {
         field.name: str(Path(value).expanduser().absolute())
         for field in fields(config.data)
         if field.metadata.get("path") and isinstance(value := getattr(config.data, field.name), str)
     }
-    init_from = None if source is None else str(source)
-    model = {**container["model"], "init_from": init_from}
-    return {**container, "data": {**container["data"], **paths}, "model": model}
+    return {**container, "data": {**container["data"], **paths}}
 
 
 def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
     """Goes on with a run in its own folder, from its newest checkpoint or from the start.
+
+    Args:
+        config, container: of the run, with changes that ``resume_rules`` allow.
+        overrides: what said these changes, for ``overrides.yaml``.
 
     Returns:
         None where there is nothing left to do.
@@ -82,46 +89,65 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
         CheckpointError: the checkpoint or the data are not those of this run any more.
         MachineError: another process is training it.
     """
-    signals = Signals()
-    with signals.caught(), folder.locked():
-        before = folder.read_result()
-        if before.get("status") == "done" and not overrides:
+    with folder.locked():
+        changes = resume_rules.differences(_saved_config(folder), container)
+        if _is_finished(folder, config, changed=bool(changes)):
             return None
         with memory_errors(config):
             parts = build(config)
         check_fingerprint(folder, parts.data)
         state, notes = CheckpointStore(folder.checkpoints).load_newest()
-        loaded: list[str] = []
+        said = [f"changed: {change}" for change in changes]
         if state is None:
-            _, loaded = start_from(parts)
+            said += start_from(parts)[1]
         else:
             _check_limits(config, TrainState(**state["progress"]))
-        sweep_temporary_files(folder.path)
-        if overrides:
-            known = yaml.safe_load(folder.overrides.read_text(encoding="utf-8")) if folder.overrides.exists() else []
-            write_file(folder.overrides, dump_yaml([*(known or []), *overrides]))
-            write_file(folder.config, dump_yaml(container))
-        if not folder.task.exists():
-            write_json(folder.task, _task_file(parts.data))
-        return _fit(parts, build_step(parts), folder, container, signals, loaded, _Restart(state, notes))
+        with memory_errors(config):
+            trainer = build_trainer(parts, build_step(parts), folder, container)
+        notes += _restore(trainer, folder, state)  # what does not fit is known before anything is written
+        signals = Signals()
+        with signals.caught():  # until here nothing is written, and a signal may end the process at once
+            sweep_temporary_files(folder.path)
+            if changes:
+                said_before = folder.overrides.read_text(encoding="utf-8") if folder.overrides.exists() else ""
+                write_file(folder.overrides, dump_yaml([*(yaml.safe_load(said_before) or []), *overrides]))
+                write_file(folder.config, dump_yaml(_from_anywhere(config, container)))
+            if not folder.task.exists():
+                write_json(folder.task, _task_file(parts.data))
+            if state is None:
+                shutil.rmtree(folder.tensorboard, ignore_errors=True)
+            trainer.history.cut(-1 if state is None else trainer.state.step)
+            return _fit(parts, trainer, folder, signals, said, notes)
+
+
+def _saved_config(folder: RunFolder) -> dict[str, Any]:
+    return config_files.completed(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+
+
+def _is_finished(folder: RunFolder, config: Config, *, changed: bool) -> bool:
+    """Tells whether a run has come to its end, and with what was changed would be there as well."""
+    result = folder.read_result()
+    if result.get("status") != "done":
+        return False
+    limits = ((config.trainer.max_epochs, result.get("epochs", 0)), (config.trainer.max_steps, result.get("steps", 0)))
+    left = [limit - reached for limit, reached in limits if limit is not None]
+    return not changed or min(left) == 0  # beyond a limit is a mistake of the change
 
 
 def _fit(
     parts: Parts,
-    step: steps.Step,
+    trainer: Trainer,
     folder: RunFolder,
-    container: dict[str, Any],
     signals: Signals,
     notes: list[str],
-    restart: _Restart | None = None,
+    warnings: Sequence[str] = (),
 ) -> Outcome:
     """Trains in a folder that this process holds, and writes its result.
 
     Args:
-        notes: what the log should say of a new run.
+        notes: what the log should say first.
+        warnings: what it should say after that.
     """
-    with memory_errors(parts.config):
-        trainer = build_trainer(parts, step, folder, container)
     write_json(folder.result, {"status": "running"})  # what stood there is no longer true
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder)
@@ -131,8 +157,8 @@ def _fit(
         without_gradients = gradient_free.notes(parts.config, parts.model, parts.data)
         for note in (*parts.data.notes, *without_gradients, *trainer.schedule.notes, *notes):
             console.log.info("%s", note)
-        if restart is not None:
-            _restore(trainer, folder, restart)
+        for warning in warnings:
+            console.log.warning("%s", warning)
         signals.attend(trainer)
         in_batches = None if isinstance(parts.model, FittedModel) else len(parts.data.train)
         with memory_errors(parts.config, in_batches), disk_errors(folder):
@@ -157,7 +183,7 @@ def _fit(
 def _check_completed(trainer: Trainer, folder: RunFolder, config: Config) -> None:
     """
     Raises:
-        Interrupted: a signal ended the training.
+        Stopped: a signal, or the end of its time, ended the training.
     """
     if trainer.completed:
         return
@@ -180,28 +206,27 @@ def _check_limits(config: Config, state: TrainState) -> None:
             raise ConfigError(f"trainer.{name} = {limit}: the run is at {reached} already. Give more than that")
 
 
-def _restore(trainer: Trainer, folder: RunFolder, restart: _Restart) -> None:
-    """Puts the trainer where the run's newest checkpoint was, or leaves it at the start.
+def _restore(trainer: Trainer, folder: RunFolder, state: dict[str, Any] | None) -> list[str]:
+    """Puts the trainer where the run's newest checkpoint was, or leaves it at the start; writes nothing.
+
+    Args:
+        state: of the newest checkpoint; None where the run begins anew.
+
+    Returns:
+        What the log should say of it.
 
     Raises:
         CheckpointError: the checkpoint lacks something, as one of another version may.
     """
-    notes = list(restart.notes)
-    if restart.state is None:
-        notes.append("no checkpoint was saved before the run ended: it starts from the beginning")
-        shutil.rmtree(folder.tensorboard, ignore_errors=True)
-        trainer.history.cut(step=-1)
-    else:
-        try:
-            notes += trainer.load_state_dict(restart.state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the newest checkpoint in {folder.checkpoints} does not fit this version of dltrain "
-                f"({type(error).__name__}: {error}). Resume with the version in {folder.environment.name}"
-            ) from error
-        trainer.history.cut(trainer.state.step)
-    for note in notes:
-        console.log.warning("%s", note)
+    if state is None:
+        return ["no checkpoint was saved before the run ended: it starts from the beginning"]
+    try:
+        return trainer.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the newest checkpoint in {folder.checkpoints} does not fit this version of dltrain "
+            f"({type(error).__name__}: {error}). Resume with the version in {folder.environment.name}"
+        ) from error
 
 
 def _result(trainer: Trainer, seconds: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dltrain import averages, optimizers, seed
+from dltrain import averages, conditions, optimizers, seed
 from dltrain.callbacks.base import HOOKS, Callback
 from dltrain.config import TrainerSettings
 from dltrain.data import Split, Task
@@ -26,7 +26,7 @@ from dltrain.history import History, Row
 from dltrain.metrics import Metrics
 from dltrain.models import FittedModel, device_of
 from dltrain.schedulers import Schedule
-from dltrain.steps import Step
+from dltrain.steps import Step, place_in_update
 from dltrain.transfer import Freezing
 from dltrain.weights import load_weights
 
@@ -84,7 +84,9 @@ class Trainer:
         self.settings, self.task, self.step, self.schedule = settings, task, step, schedule
         self.train, self.validation, self.test = train, validation, test
         self.model: nn.Module = step.model
-        self.learning_rate, self.freezing = learning_rate, freezing
+        self.learning_rate = self._configured_rate = learning_rate
+        self.freezing = freezing
+        self.rates = [group["initial_lr"] for group in step.optimizer.param_groups]  # as the config says
         self.callbacks, self.history, self.autocast = callbacks, history, autocast
         self.metrics = Metrics(task, step.loss)
         self.evaluation_metrics = Metrics(task, step.loss, evaluating=True)
@@ -93,14 +95,14 @@ class Trainer:
         self.loss: torch.Tensor | None = None
         self.stop_reason: str | None = None
         self.interrupted_by: int | None = None
-        self.completed = False
         self.time_is_up = False
+        self.completed = False
         self.test_figures: dict[str, float] = {}
         self.final_weights = "last"
         self._row_started = time.perf_counter()
         self._max_steps = settings.max_steps or float("inf")
-        self._averaging = next((name for name, c in callbacks.items() if c.overrides("averaged_weights")), None)
         self._deadline = float("inf")
+        self._averaging = next((name for name, c in callbacks.items() if c.overrides("averaged_weights")), None)
         self._hooks = {hook: [getattr(c, hook) for c in callbacks.values() if c.overrides(hook)] for hook in HOOKS}
 
     # --- the loop -----------------------------------------------------------------------------------------
@@ -114,12 +116,12 @@ class Trainer:
         try:
             self._fire("on_fit_start")
             self._row_started = time.perf_counter()
-            while not self._at_limit() and self.stop_reason is None:
             if self.settings.max_time is not None:
                 self._deadline = time.monotonic() + seconds_of(self.settings.max_time)
+            while not self._at_limit() and self.stop_reason is None:
                 self._train_epoch()
-            self._finish()
                 self._look_at_clock()
+            self._finish()
         except BaseException as error:
             for hook in self._hooks["on_exception"]:
                 with contextlib.suppress(Exception):  # the error that is under way says more than one of closing
@@ -140,7 +142,7 @@ class Trainer:
         for batch in self.train.batches(state.epoch, state.batch):
             if self.schedule.factor is not None:
                 self._set_learning_rate("step", state.step)
-            share, update = self._place_in_update(batch.size)
+            share, update = place_in_update(self.train, settings.accumulate, state.batch, batch.size)
             self.loss, outputs, terms = step(batch, share, update)
             metrics.update(self.loss, outputs, batch.targets, terms)
             state.batch += 1
@@ -156,8 +158,8 @@ class Trainer:
             if state.batch < num_batches:  # else the epoch's end is the place to evaluate, to save and to stop
                 if row_due:
                     self._log_row()
-                self._fire("on_checkpoint")
                 self._look_at_clock()
+                self._fire("on_checkpoint")
                 if self.stop_reason is not None or state.step >= self._max_steps:
                     return
         state.epoch, state.batch = state.epoch + 1, 0
@@ -202,13 +204,13 @@ class Trainer:
         self.stop_reason = self.stop_reason or reason
         self.interrupted_by = self.interrupted_by or signal_number
 
-    def _at_limit(self) -> str | None:
     def _look_at_clock(self) -> None:
         """Asks to stop where ``max_time`` is used up and something is left to train."""
         if time.monotonic() >= self._deadline and self.stop_reason is None and not self._at_limit():
             self.time_is_up = True
             self.request_stop(f"stopped after trainer.max_time={self.settings.max_time}")
 
+    def _at_limit(self) -> str | None:
         """Returns which limit is reached, if one is."""
         if isinstance(self.model, FittedModel) and self.state.epoch:
             return f"fitted to all {self.train.num_samples:,} training samples"
@@ -218,16 +220,15 @@ class Trainer:
             return f"reached max_steps={self.settings.max_steps}"
         return None
 
-    def _place_in_update(self, num_samples: int) -> tuple[float, bool]:
-        """Returns the next batch's share of its update's samples, and whether it completes the update."""
-        accumulate = self.settings.accumulate
-        if accumulate == 1:
-            return 1.0, True
-        batch, size = self.state.batch, self.train.batch_size
-        first = batch - batch % accumulate
-        last = min(first + accumulate, self.train.num_batches)
-        in_update = min(last * size, self.train.num_samples) - first * size
-        return num_samples / in_update, batch + 1 == last
+    def set_base_learning_rate(self, learning_rate: float) -> None:
+        """Trains with another rate than ``optimizer.lr`` from here on; each group keeps its ratio to it.
+
+        The schedule follows, for it multiplies the base rate. A resumed run has it too, unless ``optimizer.lr`` is
+        changed then.
+        """
+        for group, configured in zip(self.step.optimizer.param_groups, self.rates, strict=True):
+            group["initial_lr"] = group["lr"] = configured / self._configured_rate * learning_rate
+        self.learning_rate = learning_rate
 
     def _set_learning_rate(self, interval: str, position: int) -> None:
         if self.schedule.interval == interval and self.schedule.factor is not None:
@@ -326,24 +327,16 @@ class Trainer:
         self.check_weights()
         return {
             "progress": asdict(self.state),
+            "learning_rate": self.learning_rate,
             "row": self.row,
             "model": self.model.state_dict(),
             **self.step.state_dict(),
             "schedule": self.schedule.state_dict(),
             "metrics": self.metrics.state_dict(),
-            "callbacks": {name: callback.state_dict() for name, callback in self.callbacks.items()},
+            "callbacks": {key: callback.state_dict() for key, callback in self.callbacks.items()},
+            "callback_names": {key: callback.settings.name for key, callback in self.callbacks.items()},
             "random": seed.generator_states(),
-            "made_with": self._conditions(),
-        }
-
-    def _conditions(self) -> dict[str, Any]:
-        """Returns what the last bits of the results depend on besides the state, and may differ after a resume."""
-        changes_with_length = self.schedule.factor is not None
-        return {
-            "device": device_of(self.model).type,
-            "precision": "fp32" if self.autocast is None else "bf16",
-            "threads": torch.get_num_threads(),
-            "length": [self.settings.max_epochs, self.settings.max_steps] if changes_with_length else None,
+            "made_with": conditions.of(self),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[str]:
@@ -356,34 +349,14 @@ class Trainer:
         self.step.load_state_dict(state)
         self.state = TrainState(**state["progress"])
         self.row = state["row"]
-        self.schedule.load_state_dict(state.get("schedule", {}))
+        self.schedule.load_state_dict(state["schedule"])
         self.metrics.load_state_dict(move(state["metrics"], device_of(self.model)))
-        for name, callback in self.callbacks.items():
-            if name in state["callbacks"]:
-                callback.load_state_dict(state["callbacks"][name])
+        notes = conditions.take_up_callbacks(self.callbacks, state["callbacks"], state.get("callback_names", {}))
+        if state["made_with"].get("rates") == self.rates and state["learning_rate"] != self.learning_rate:
+            self.set_base_learning_rate(state["learning_rate"])  # which was not that of the config
+        notes += conditions.take_up_rates(self, state["made_with"])
         seed.restore_generators(state["random"])
-        return _differences(state["made_with"], self._conditions())
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns a note for each condition of the training that is not what it was."""
-    notes = []
-    if before["length"] != now["length"]:
-        notes.append(
-            "the training has another length than before, and the learning rate follows a schedule: where the "
-            "schedule depends on the length, it goes on where the new one would be by now"
-        )
-    for name in ("device", "precision"):
-        if before[name] != now[name]:
-            notes.append(
-                f"the {name} was {before[name]} before, now it is {now[name]}: the results will differ a little"
-            )
-    if before["threads"] != now["threads"]:
-        notes.append(
-            f"the run used {before['threads']} CPU threads before, now {now['threads']}: the last bits of "
-            f"the results may differ. device.threads={before['threads']} keeps them"
-        )
-    return notes
+        return notes + conditions.differences(state["made_with"], conditions.of(self))
 
 
 def move(value: Any, device: torch.device) -> Any:

@@ -168,7 +168,7 @@ def test_a_slip_in_any_key_is_answered_with_a_key_that_is_there(key, place, lett
 
 def test_overrides_of_a_saved_config():
     saved = {"a": {"b": 1, "c": [1, 2]}, "d": "x"}
-    assert compose.override_values(saved, ["a.b=3", "a.c=[5]", "d=한글 (1)"], allowed=("",)) == {
+    assert compose.override_values(saved, ["a.b=3", "a.c=[5]", "d=한글 (1)"]) == {
         "a": {"b": 3, "c": [5]},
         "d": "한글 (1)",
     }
@@ -177,12 +177,24 @@ def test_overrides_of_a_saved_config():
 
 def test_mistakes_in_overrides_of_a_saved_config():
     saved = {"a": {"b": 1}, "d": "x", "model": {"name": "mlp"}}
-    overrides = ["a.bb=3", "+e=1", "~d", "a.b=1,2", "d=3", "model=lstm"]
-    found = problems(compose.override_values, saved, overrides, ("a.",))
+    overrides = ["a.bb=3", "+e=1", "~d", "a.b=1,2", "d=3", "model=lsmt", "experiment=sine"]
+    found = problems(compose.override_values, saved, overrides)
     assert len(found) == 6
-    assert found[0] == "no setting 'a.bb'. Did you mean 'a.b'?"
-    assert all("here only key=value can be used" in problem for problem in found[1:4])
-    assert all("can change only a" in problem for problem in found[4:])
+    assert found[:2] == ["no model named 'lsmt'. Did you mean 'lstm'?", "no setting 'a.bb'. Did you mean 'a.b'?"]
+    assert all("here only key=value can be used" in problem for problem in found[2:5])
+    assert found[5] == "'experiment=sine': cannot be chosen for a config that is composed already"
+
+
+def test_a_group_of_a_saved_config_is_chosen_anew():
+    saved = {"model": {"name": "mlp", "hidden": [3]}, "callbacks": {"checkpoint": {"name": "checkpoint", "mine": 1}}}
+    changed = compose.override_values(saved, ["model.hidden=5", "model=lstm", "callbacks=[checkpoint,ema]"])
+    assert changed["model"]["name"] == "lstm" and changed["model"]["hidden"] == 5 and "init_from" in changed["model"]
+    assert list(changed["callbacks"]) == ["checkpoint", "ema"] and changed["callbacks"]["checkpoint"]["mine"] == 1
+    assert compose.override_values(saved, ["~callbacks.checkpoint"])["callbacks"] == {}
+    values = ["optimizer.groups={a.*: {lr: 1e-4}}", "callbacks.checkpoint.mine=2"]
+    groups = {"optimizer": {"groups": {"a.*": {"weight_decay": 0}}}, **saved}
+    changed = compose.override_values(groups, values)
+    assert changed["optimizer"]["groups"] == {"a.*": {"weight_decay": 0, "lr": 1e-4}}
 
 
 # --- multiruns --------------------------------------------------------------------------------------------
@@ -198,7 +210,8 @@ def test_hydras_command_line_leaves_the_arguments_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["pytest", "x"])
     seen = []
-    multirun.run(["--multirun"], ["seed=1,2", "data.path=null", "data=korean_text"], [], seen.append)
+    sweep = multirun.start(["seed=1,2", "data.path=null", "data=korean_text"], [])
+    multirun.drive(sweep, seen.append)
     assert [job.container()["seed"] for job in seen] == [1, 2]
     import sys
 

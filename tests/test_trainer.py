@@ -23,7 +23,7 @@ from training import (
     without_times,
 )
 
-from dltrain import registry
+from dltrain import __version__, registry
 from dltrain.callbacks.base import HOOKS, Callback
 from dltrain.checkpoint import CheckpointStore, pack, unpack
 from dltrain.data import Samples
@@ -507,10 +507,17 @@ def test_another_number_of_threads_is_noted(tmp_path):
 
 def test_the_state_says_what_it_was_made_with(tmp_path):
     plain = build_trainer(tmp_path / "plain", "trainer.max_epochs=3").state_dict()["made_with"]
-    assert plain == {"device": "cpu", "precision": "fp32", "threads": 1, "length": None}
+    here = {
+        "gpu": None,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "dltrain": __version__,
+        "rates": [0.01],
+    }
+    assert plain == {"device": "cpu", "precision": "fp32", "threads": 1, "length": None, **here}
     follows = build_trainer(tmp_path / "follows", "trainer.max_epochs=3", "scheduler=cosine", "device.precision=bf16")
     assert follows.state_dict()["made_with"] == {
-        "device": "cpu", "precision": "bf16", "threads": 1, "length": [3, None],
+        "device": "cpu", "precision": "bf16", "threads": 1, "length": [3, None], **here,
     }  # fmt: skip
 
 

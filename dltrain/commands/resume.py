@@ -1,7 +1,8 @@
 """Goes on with a run from its newest checkpoint: after a stop or a crash, or longer than before.
 
 RUN is a folder, a unique part of its name, or 'last'. What may change: the limits and the evaluation of the
-trainer, the callbacks, the device and the learning rate.
+trainer, the callbacks, the device, the learning rate, and where the data lie. RUN may be a sweep too, a folder
+or a unique part of its name: what it has left to do is done, and no trial that has ended is trained again.
 """
 
 from __future__ import annotations
@@ -9,27 +10,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dltrain.commands import runs
+from dltrain import resume_rules
+from dltrain.commands import runs, sweep
+from dltrain.errors import ConfigError
 from dltrain.run_folder import RunFolder
+from dltrain.sweeps.folder import find_sweep
 
 if TYPE_CHECKING:
     from dltrain.config import Config
-
-MAY_CHANGE = (
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.evaluate_every_epochs",
-    "trainer.evaluate_every_steps",
-    "optimizer.lr",
-    "callbacks.",
-    "device.",
-    "data.workers",
-)
-
-
-def may_change(key: str) -> bool:
-    """Tells whether a run that goes on may have another value of a setting."""
-    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in MAY_CHANGE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="what changes: trainer.max_epochs=400"
     )
+    parser.add_argument("--retry-failed", action="store_true", help="of a sweep: train its failed trials again")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    found = find_sweep(arguments.run)
+    if found is not None:
+        if arguments.overrides:
+            raise ConfigError(f"'{arguments.overrides[0]}': of a sweep nothing can be changed. Start another with -m")
+        return sweep.resume(found, arguments.retry_failed)
+    if arguments.retry_failed:
+        raise ConfigError(f"--retry-failed: {arguments.run} is no sweep")
     folder = runs.find(arguments.run)
-    container = runs.saved_config(folder)
+    before = container = runs.saved_config(folder)
     if arguments.overrides:
         from dltrain import compose
 
-        container = compose.override_values(container, arguments.overrides, MAY_CHANGE)
+        container = compose.override_values(before, arguments.overrides)
+        refused = resume_rules.refusals(resume_rules.differences(before, container), folder.path, container)
+        if refused:
+            raise ConfigError(*refused)
     return go_on(folder, runs.load_config(container, arguments), container, arguments.overrides, arguments.run)
 
 
@@ -59,6 +58,9 @@ def go_on(folder: RunFolder, config: Config, container: dict[str, Any], override
     if outcome is None:
         reason = folder.read_result().get("stop_reason")
         print(f"{folder.path} is finished ({reason}); nothing is left to do.")
+        changes = resume_rules.differences(runs.saved_config(folder), container)
+        if changes:
+            print(f"Nothing was changed: {', '.join(map(str, changes))} would train nothing.")
         longer = " ".join(runs.longer(config, folder.read_result()))
         if longer:
             print(f"Train longer with: dltrain resume {name} {longer}")

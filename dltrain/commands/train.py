@@ -3,66 +3,54 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files
+from dltrain import config_files, resume_rules
 from dltrain.commands import resume, runs
-from dltrain.commands.outcome import print_outcome, print_outcomes
-from dltrain.errors import ConfigError, DltrainError
+from dltrain.commands.outcome import print_outcome
+from dltrain.errors import ConfigError
 from dltrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from dltrain.config import Config
-    from dltrain.multirun import Job
-    from dltrain.run import Outcome
-
-FAILED_TRIALS = 8
 
 
 def run(arguments: list[str]) -> int:
     """Trains what the command line says."""
     parsed = parse(arguments)
     if parsed.multirun or parsed.cfg:
-        return _run_hydra(parsed)
+        return _run_many(parsed)
     from dltrain import run as runner
 
     config, container = load(parsed)
     folder = RunFolder(Path(config.run_dir)) if config.run_dir is not None else None
     if config.resume and folder is not None and folder.config.exists():
-        _require_same(folder, container)
-        return resume.go_on(folder, config, container, [], str(folder.path))
+        return _go_on(folder, container, parsed)
     outcome = runner.train(config, container, parsed.overrides)
     print_outcome(outcome)
     return 0
 
 
-def _require_same(folder: RunFolder, container: dict[str, Any]) -> None:
-    """
+def _go_on(folder: RunFolder, container: dict[str, Any], parsed: argparse.Namespace) -> int:
+    """Goes on with the run that the folder holds, with what the command line changes.
+
     Raises:
-        ConfigError: the run in the folder was started with other settings.
+        ConfigError: the run was started with other settings, of those that may not change.
     """
-    before, now = (config_files.flatten(values) for values in (runs.saved_config(folder), container))
-    different = [key for key in now if not _freely_other(key) and before.get(key) != now[key]]
-    if not different:
-        return
-    shown = ", ".join(f"{key} was {before.get(key)} and is {now[key]}" for key in different[:3])
-    more = f", and {len(different) - 3} more" if len(different) > 3 else ""
-    changes = ""
-    if all(resume.may_change(key) for key in different):
-        changes = "".join(f" {key}={now[key]}" for key in different)
-    how = f"so: dltrain resume {folder.path}{changes}" if changes else f"as it was: dltrain resume {folder.path}"
-    raise ConfigError(
-        f"run_dir={folder.path}: the run there has other settings: {shown}{more}. Go on with it {how}; or name "
-        "another folder"
+    before = runs.saved_config(folder)
+    container = resume_rules.with_own(before, container)
+    changes = resume_rules.differences(before, container)
+    words = [override.lstrip("+~").partition("=")[0] for override in parsed.overrides]
+    said = [word for word in words if word not in config_files.GROUPS]  # a group's values stand in a YAML file
+    refused = resume_rules.refusals(
+        changes, folder.path, container, lambda key: any(f"{key}.".startswith(f"{name}.") for name in said)
     )
-
-
-def _freely_other(key: str) -> bool:
-    """Tells whether a setting may be written otherwise; a run keeps its paths absolute."""
-    return key in ("run_dir", "resume", "model.init_from") or key.endswith(("path", "root"))
+    if refused:
+        refused[-1] += f"\nOr go on with the run as it was: dltrain resume {folder.path}"
+        raise ConfigError(*refused)
+    overrides = [change.override for change in changes]
+    return resume.go_on(folder, runs.load_config(container, parsed), container, overrides, str(folder.path))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -95,7 +83,7 @@ def load(parsed: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
 
     folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
     if parsed.config:
-        container = compose.override_values(_saved(Path(parsed.config)), parsed.overrides, allowed=("",))
+        container = compose.override_values(_saved(Path(parsed.config)), parsed.overrides)
         if not any(override.startswith("run_dir=") for override in parsed.overrides):
             container["run_dir"] = None  # that folder holds the old run
     else:
@@ -122,48 +110,17 @@ def _saved(path: Path) -> dict[str, Any]:
 # --- several runs -----------------------------------------------------------------------------------------
 
 
-def _run_hydra(parsed: argparse.Namespace) -> int:
+def _run_many(parsed: argparse.Namespace) -> int:
     """Trains a multirun, or lets Hydra print its config."""
     from dltrain import multirun
+    from dltrain.commands import sweep
 
     if parsed.multirun and parsed.cfg:
         raise ConfigError("--cfg shows the config of one run: leave out -m")
     if parsed.config:
         raise ConfigError("--config gives one run again: it goes neither with -m nor with --cfg")
-    flags = ["--multirun"] if parsed.multirun else ["--cfg", parsed.cfg]
     folders = [Path(folder).expanduser().resolve() for folder in parsed.config_dir or []]
-    failures: list[str] = []
-    outcomes: list[tuple[str, Outcome]] = []
-    multirun.run(flags, parsed.overrides, folders, lambda job: _train_job(job, outcomes, failures))
-    print_outcomes(outcomes)
-    if failures:
-        print(f"error: {len(failures)} of the runs failed:", file=sys.stderr)
-        print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
-    return FAILED_TRIALS if failures else 0
-
-
-def _train_job(job: Job, outcomes: list[tuple[str, Outcome]], failures: list[str]) -> None:
-    """Trains one job of a multirun; a job that fails does not end the others."""
-    from dltrain import config
-    from dltrain import run as runner
-    from dltrain.console import log
-    from dltrain.errors import Interrupted
-
-    try:
-        container = job.container()
-        loaded = config.load(container, tuple(config_files.user_dirs()))
-        if loaded.transfer.init_from == "last":
-            raise ConfigError("model.init_from = 'last': in a multirun that is the run before. Give the run's name")
-        outcome = runner.train(loaded, container, job.overrides)
-        print_outcome(outcome, next_steps_too=False)
-        outcomes.append((" ".join(job.overrides), outcome))
-        if outcome.trainer.interrupted_by is not None:  # it came when this run was done already
-            raise Interrupted("stopped between two runs of the multirun", outcome.trainer.interrupted_by)
-    except Interrupted:
-        raise
-    except DltrainError as error:
-        failures.append(f"{' '.join(job.overrides)}: {error}")
-        log.error("%s", error)
-    except Exception as error:  # a mistake in dltrain or in a module of the user's
-        failures.append(f"{' '.join(job.overrides)}: {type(error).__name__}: {error}")
-        traceback.print_exc()
+    if parsed.cfg:
+        multirun.show(parsed.cfg, parsed.overrides, folders)
+        return 0
+    return sweep.drive(multirun.start(parsed.overrides, folders))

@@ -36,6 +36,10 @@ class Observer(ABC):
         """Looks at a row of figures, after the warm-up."""
 
     @abstractmethod
+    def begin_anew(self) -> None:
+        """Forgets what it has made of the old learning rate, where a run goes on with another one."""
+
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run must know: numbers, text, lists and dicts."""
 

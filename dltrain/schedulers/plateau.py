@@ -59,6 +59,10 @@ class Plateau(Observer):
         gain = value - self.best if is_higher_better(self.settings.monitor) else self.best - value
         return gain > self.settings.min_change
 
+    def begin_anew(self) -> None:
+        self.factor = self.current = 1.0
+        self.waited = self.cooling = 0
+
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._STATE}
 
