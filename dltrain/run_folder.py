@@ -39,6 +39,9 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.result = path / "result.json"
         self.evaluation = path / "evaluation.json"
+        self.lr_sweep_csv = path / "lr_sweep.csv"
+        self.lr_sweep_svg = path / "lr_sweep.svg"
+        self.lr_sweep_json = path / "lr_sweep.json"
         self.lock_file = path / "run.lock"
 
     @classmethod
