@@ -18,10 +18,18 @@ from typing import Any
 from dltrain.background import BackgroundWriter
 from dltrain.console import log
 from dltrain.errors import CheckpointError, MachineError
-from dltrain.packing import pack, unpack
-from dltrain.run_folder import RunFolder, free_bytes, read_json, sweep_temporary_files, write_file, write_json
+from dltrain.migrations import SCHEMA, NewerSchemaError
+from dltrain.packing import pack, schema_of, unpack
+from dltrain.run_folder import (
+    RunFolder,
+    free_bytes,
+    read_json,
+    sweep_temporary_files,
+    sync_folder,
+    write_file,
+    write_json,
+)
 
-SCHEMA = 1
 # Blocks of the disk for the manifest and the pointer of a checkpoint, each while the one before it is still there.
 _SMALL_FILES = 4
 
@@ -61,7 +69,9 @@ class CheckpointStore:
             MachineError: they do not, or the folder cannot be written. Nothing is changed.
         """
         try:
-            self.folder.mkdir(exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(exist_ok=True)
+                sync_folder(self.folder.parent)  # else a power cut may take the folder with all that is in it
             free, block = free_bytes(self.folder)
         except OSError as error:
             raise MachineError(f"{self.folder} cannot be made: {error.strerror}") from error
@@ -82,25 +92,23 @@ class CheckpointStore:
         (self.folder / f"{pointer}.json").unlink(missing_ok=True)
 
     def load(self, name: str) -> dict[str, Any]:
-        """Verifies and reads a checkpoint.
+        """Verifies and reads a checkpoint; one of an older version comes as this one would have written it.
 
         Raises:
-            CheckpointError: it is missing, damaged, or of a newer schema.
+            CheckpointError: it is missing, damaged, or of a newer version.
         """
         self.writer.wait()
         path = self._content(name)
         manifest = read_json(self._manifest(name)) if self._manifest(name).exists() else {}
         if not manifest or not path.exists():
             raise CheckpointError(f"{path}: there is no such checkpoint, or its saving was cut off")
-        if manifest.get("schema") != SCHEMA:
-            raise CheckpointError(
-                f"{path} has schema {manifest.get('schema')}, this dltrain reads {SCHEMA}: "
-                "install the dltrain that wrote it"
-            )
         content = path.read_bytes()
         if len(content) != manifest.get("bytes") or hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
             raise CheckpointError(f"{path} is damaged: it does not match its SHA-256 in {self._manifest(name).name}")
-        return unpack(content, path)
+        state = unpack(content, path)
+        if manifest.get("schema") != schema_of(content):  # the manifest's is for versions that look at nothing else
+            raise CheckpointError(f"{self._manifest(name)} is damaged: it gives {path.name} another schema")
+        return state
 
     def names(self) -> list[str]:
         """Returns the checkpoints that have a manifest, oldest step first."""
@@ -120,7 +128,11 @@ class CheckpointStore:
         return name if isinstance(name, str) and Path(name).name == name else None
 
     def load_newest(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """Returns the newest valid training state, or None, and a note for each damaged one that was passed over."""
+        """Returns the newest valid training state, or None, and a note for each damaged one that was passed over.
+
+        Raises:
+            CheckpointError: there are some and none is whole, or one is of a newer version.
+        """
         self.writer.wait()
         notes: list[str] = []
         candidates = [name for name in reversed(self.names()) if name.startswith("step-")]
@@ -133,6 +145,8 @@ class CheckpointStore:
         for name in candidates:
             try:
                 return self.load(name), notes
+            except NewerSchemaError:
+                raise  # nothing is wrong with it; to go on from an older one would lose what it holds
             except CheckpointError as error:
                 notes.append(f"{error}. Falling back to the one before")
         if last is not None and not candidates:

@@ -93,7 +93,18 @@ def completed(container: dict[str, Any]) -> dict[str, Any]:
             path = config_dir() / group / f"{component.get('name', 'default')}.yaml"
             own = values(path).get(group, {}) if path.is_file() else {}
             whole[group] = {**entry_values().get(group, {}), **own, **component}
+    callbacks = container.get("callbacks")
+    if isinstance(callbacks, dict):
+        whole["callbacks"] = {key: _completed_callback(component) for key, component in callbacks.items()}
     return whole
+
+
+def _completed_callback(component: Any) -> Any:
+    name = component.get("name") if isinstance(component, dict) else None
+    path = config_dir() / "callbacks" / f"{name}.yaml"
+    if not isinstance(name, str) or not path.is_file():
+        return component
+    return {**values(path)["callbacks"].get(name, {}), **component}
 
 
 def values_if_readable(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -201,6 +202,8 @@ class Metrics:
 
     def compute(self) -> dict[str, float]:
         """Returns the figures of all batches since the last reset. The one place that reads from the device."""
+        if self.num_batches == 0:  # each was skipped
+            return dict.fromkeys(self.names, math.nan)
         self._flush()
         sums: dict[str, Any] = {name: value.tolist() for name, value in self._sums.items() if name != "confusion"}
         count = sums["count"]
@@ -245,7 +248,7 @@ class Metrics:
         self._sums = dict(state["sums"])
         self.num_batches = state["num_batches"]
         for kept in state["kept"]:
-            self._kept.append(_Kept(**{"terms": {}, **kept}))  # without terms in checkpoints of 0.1
+            self._kept.append(_Kept(**kept))
             self._kept_numbers += kept["outputs"].numel()
         for name, head in self.heads.items():
             head.load_state_dict(state["heads"][name])

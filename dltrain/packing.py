@@ -1,7 +1,7 @@
 """A nested state as the bytes of a safetensors file, and back. No pickle is written or read.
 
 Every tensor stands under the path at which it stands in the state; the state's structure and its plain values are JSON
-in the header.
+in the header, and so is the schema of what the state holds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from dltrain.errors import CheckpointError
+from dltrain.migrations import SCHEMA, check_schema, migrated
 
 _TENSOR = "$tensor"
 _KEYS = "$keys"
@@ -50,7 +51,7 @@ def pack(state: dict[str, Any]) -> memoryview:
     """
     tensors: dict[str, torch.Tensor] = {}
     structure = _take_tensors(state, "", tensors)
-    header: dict[str, Any] = {"__metadata__": {"dltrain": json.dumps(structure, allow_nan=True)}}
+    header: dict[str, Any] = {"__metadata__": {"dltrain": json.dumps(structure, allow_nan=True), "schema": str(SCHEMA)}}
     # The widest numbers first, so that each begins at a multiple of its own size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))
     end = 0
@@ -85,20 +86,34 @@ def _filled(head: bytes, tensors: list[torch.Tensor], num_bytes: int) -> memoryv
 
 
 def unpack(content: bytes | memoryview, path: Path) -> dict[str, Any]:
-    """Returns the state that ``pack`` was given.
+    """Returns the state that ``pack`` was given, by this version or an older one, as this version has it.
 
     Raises:
-        CheckpointError: the bytes are no checkpoint of dltrain.
+        CheckpointError: the bytes are no checkpoint of dltrain, or of a newer version.
     """
     try:
+        schema = check_schema(schema_of(content), path)
         tensors = safetensors.torch.load(bytes(content))
-        header = json.loads(bytes(content[8 : 8 + int.from_bytes(content[:8], "little")]))
-        state = _put_tensors(json.loads(header["__metadata__"]["dltrain"]), tensors)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        state = _put_tensors(json.loads(_metadata(content)["dltrain"]), tensors)
+        if isinstance(state, dict):
+            return migrated(state, schema)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is no checkpoint of dltrain: {error}") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is no checkpoint of dltrain: it holds no state")
-    return state
+    raise CheckpointError(f"{path} is no checkpoint of dltrain: it holds no state")
+
+
+def schema_of(content: bytes | memoryview) -> int:
+    """Returns the schema in which packed bytes were written; it may be of a newer version.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: the bytes are no checkpoint.
+    """
+    return int(_metadata(content).get("schema", "1"))  # the first one did not say
+
+
+def _metadata(content: bytes | memoryview) -> dict[str, str]:
+    metadata: dict[str, str] = json.loads(bytes(content[8 : 8 + int.from_bytes(content[:8], "little")]))["__metadata__"]
+    return metadata
 
 
 def _take_tensors(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -48,7 +48,14 @@ class Step(ABC):
         clip_norm: largest L2 norm of all gradients together, or None.
         autocast: context of the forward pass, or None for plain fp32.
         penalty: returns what is added to the loss in training for the size of the weights, ().
+
+    Attributes:
+        is_bad: whether the last batch was left out, because it was not finite.
+        made_update: whether the last update was made; one with a bad batch is not.
     """
+
+    is_bad = False
+    made_update = True
 
     def __init__(
         self,
@@ -127,7 +134,7 @@ class Step(ABC):
                 f"the checkpoint was saved with the optimizer {kind}, and this run has {type(optimizer).__name__}"
             )
         optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
-        self._counters.load_state_dict(state.get("optimizer_counters", []))  # 0.1 saved none
+        self._counters.load_state_dict(state["optimizer_counters"])
 
     def clear_gradients(self) -> None:
         for parameter in self.parameters:
@@ -144,6 +151,15 @@ class EagerStep(Step):
     _num_targets: torch.Tensor | None = None  # of the batches whose gradients are added up so far, where steps count
 
     def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
+        result = self._forward_and_backward(batch, share)
+        if update:
+            self._divide_by_steps()
+            self.clip()
+            self._update()
+            self.clear_gradients()
+        return result.detached()
+
+    def _forward_and_backward(self, batch: Batch, share: float) -> Result:
         result = self.forward(batch)
         loss = result.loss
         if share == 1.0:
@@ -152,12 +168,7 @@ class EagerStep(Step):
             self._add_steps(batch, loss)
         else:
             (loss * share).backward()
-        if update:
-            self._divide_by_steps()
-            self.clip()
-            self._update()
-            self.clear_gradients()
-        return result.detached()
+        return result
 
     def _add_steps(self, batch: Batch, loss: torch.Tensor) -> None:
         """Adds the gradients of a sum: how many steps have a target is known only when the update's batches are."""
@@ -173,6 +184,39 @@ class EagerStep(Step):
                 if parameter.grad is not None:
                     parameter.grad /= divisor
             self._num_targets = None
+
+
+class SkippingStep(EagerStep):
+    """Makes no update from a loss or gradients that are NaN or infinite.
+
+    It looks at each batch, and so waits for the device at each. What such a batch has done to buffers, such as the
+    statistics of batch normalisation, is taken back.
+    """
+
+    _update_is_bad = False  # one of the batches whose gradients are added up so far was
+
+    def __call__(self, batch: Batch, share: float = 1.0, update: bool = True) -> Result:
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        result = self._forward_and_backward(batch, share)
+        self.is_bad = not self._is_finite(result)
+        if self.is_bad:
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        self._update_is_bad |= self.is_bad
+        if update and not self._update_is_bad:
+            self._divide_by_steps()
+            self.clip()
+            self._update()
+        if update or self._update_is_bad:
+            self.clear_gradients()
+            self._num_targets = None
+        if update:
+            self.made_update, self._update_is_bad = not self._update_is_bad, False
+        return result.detached()
+
+    def _is_finite(self, result: Result) -> bool:
+        tensors = [result.loss, *(p.grad for p in self.parameters if p.grad is not None)]
+        return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 class ClosureStep(Step):
@@ -237,17 +281,27 @@ def build(
     accumulate: int,
     autocast: AbstractContextManager[Any] | None,
     penalty: Penalty | None = None,
+    on_divergence: str = "stop",
 ) -> Step:
     """Returns the step that the optimizer needs.
 
     Raises:
-        ConfigError: gradients cannot be accumulated with this optimizer.
+        ConfigError: what is asked for cannot be done with this optimizer.
     """
     if not optimizers.needs_closure(optimizer):
-        return EagerStep(model, loss, optimizer, clip_norm, autocast, penalty)
+        kind = SkippingStep if on_divergence == "skip" else EagerStep
+        return kind(model, loss, optimizer, clip_norm, autocast, penalty)
+    problems = []
     if accumulate > 1:
-        raise ConfigError(
+        problems.append(
             f"trainer.accumulate = {accumulate}: optimizer=lbfgs evaluates each batch several times and cannot "
             "accumulate. Use a larger trainer.batch_size"
         )
+    if on_divergence == "skip":
+        problems.append(
+            "trainer.on_divergence = 'skip': optimizer=lbfgs makes several updates of a batch and gathers what it has "
+            "seen, so that a batch cannot be left out. Take trainer.on_divergence=rollback"
+        )
+    if problems:
+        raise ConfigError(*problems)
     return ClosureStep(model, loss, optimizer, clip_norm, autocast, penalty)

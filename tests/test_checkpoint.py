@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -123,8 +125,28 @@ def test_other_bytes_are_no_checkpoint(content):
         unpack(content, Path("here"))
 
 
+def test_what_is_packed_can_be_read_by_others():
+    """It is a safetensors file like any: aligned, without holes, each tensor under its path."""
+    state = {"model": {"weight": WEIGHT.T, "count": torch.tensor(3), "none": torch.empty(0, 2), "half": WEIGHT.half()}}
+    tensors = safetensors.torch.load(bytes(pack(state)))
+    assert_same(bits(tensors), bits({f"model/{name}": tensor for name, tensor in state["model"].items()}))
+
+
+def test_what_is_packed_is_a_copy():
+    weight = WEIGHT.clone()
+    content = pack({"weight": weight, "row": weight[1]})
+    before = bytes(content)
+    weight.fill_(9)
+    assert bytes(content) == before
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(2).to_sparse(), torch.zeros(2, dtype=torch.complex128)])
+def test_tensors_that_cannot_be_saved_are_named_with_their_place(tensor):
+    with pytest.raises(TypeError, match=r"^model/weight: a tensor of torch\.\w+, torch\.\w+ cannot stand in"):
+        pack({"model": {"weight": tensor}})
+
+
 def test_other_safetensors_files_and_endless_nesting_are_no_checkpoint():
-    import safetensors.torch
 
     for metadata in (None, {"dltrain": "[1]"}, {"dltrain": "{"}, {"dltrain": '{"a": {"$tensor": "gone"}}'}):
         with pytest.raises(CheckpointError, match="is no checkpoint of dltrain"):
@@ -265,11 +287,45 @@ def test_checkpoints_that_somebody_deleted_are_missed(store):
         store.load_newest()
 
 
+def write_as(store: CheckpointStore, name: str, schema: str) -> None:
+    """Writes a whole checkpoint of another schema, as another version of dltrain would."""
+    content = bytes(pack(state(int(name[5:]))))
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"]["schema"] = schema
+    head = json.dumps(header).encode().ljust(length + 64 - length % 64)
+    content = len(head).to_bytes(8, "little") + head + content[8 + length :]
+    (store.folder / f"{name}.safetensors").write_bytes(content)
+    manifest = {"schema": int(schema), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (store.folder / f"{name}.json").write_text(json.dumps(manifest))
+
+
 def test_a_newer_schema_asks_for_the_dltrain_that_wrote_it(store):
-    path = store.folder / "step-00000003.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA + 1}))
-    with pytest.raises(CheckpointError, match=r"has schema 2, this dltrain reads 1: install the dltrain that wrote"):
+    write_as(store, "step-00000003", str(SCHEMA + 1))
+    expected = (
+        rf"step-00000003\.safetensors has schema {SCHEMA + 1}, this dltrain reads up to {SCHEMA}: a newer version "
+        r"wrote it\. Install that one, which environment\.json in the run's folder names, or a later one"
+    )
+    with pytest.raises(CheckpointError, match=expected):
         store.load("step-00000003")
+    with pytest.raises(CheckpointError, match=expected):
+        store.load_newest()  # nothing is wrong with it: to go on from the one before would lose what it holds
+
+
+@pytest.mark.parametrize("schema", ["0", "-1"])
+def test_a_schema_that_never_was_is_refused(schema, store):
+    write_as(store, "step-00000003", schema)
+    with pytest.raises(CheckpointError, match=f"is no checkpoint of dltrain: it has the schema {schema}"):
+        store.load("step-00000003")
+
+
+@pytest.mark.parametrize("schema", [SCHEMA + 1, SCHEMA - 1, None, True, "2"])
+def test_a_manifest_with_another_schema_than_its_checkpoint_is_damaged(schema, store):
+    path = store.folder / "step-00000003.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema}))
+    with pytest.raises(CheckpointError, match=r"\.json is damaged: it gives step-00000003\.safetensors another schema"):
+        store.load("step-00000003")
+    assert newest(store)[0] == 2
 
 
 def test_sweeping_removes_what_a_killed_process_left(store):

@@ -213,13 +213,6 @@ def test_a_training_on_a_plateau_goes_on_to_the_same_bits(interval, tmp_path):
     assert rates == [row["lr"] for row in rows_of(tmp_path / "parts")] and len(set(rates)) > 2
 
 
-def test_a_checkpoint_without_a_schedules_state_still_loads(tmp_path):
-    trained = train(tmp_path / "run", "trainer.max_epochs=2").trainer
-    state = trained.state_dict()
-    del state["schedule"]
-    assert trained.load_state_dict(state) == []
-
-
 def test_what_a_plateau_watches_is_checked_before_the_training(tmp_path):
     with pytest.raises(ConfigError) as caught:
         train(tmp_path / "run", "scheduler=plateau", "scheduler.monitor=val/acuracy")

@@ -231,7 +231,7 @@ class Checkpoint(Callback):
         return {"monitor": self.settings.monitor, "best": best, "saved": list(self._saved), "kept": list(self._kept)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._saved, self._kept = state["saved"], state.get("kept", [])
+        self._saved, self._kept = state["saved"], state["kept"]
         if state["monitor"] != self.settings.monitor:  # values of another metric cannot be compared with these
             log.info("checkpoint looks for the best weights anew: it monitored %s before", state["monitor"])
             return

@@ -45,7 +45,7 @@ def steps_saved(monkeypatch, folder, *overrides: str) -> list[int]:
     ("overrides", "expected"),
     [
         (["trainer.max_epochs=3", NOW], [3, 6, 9]),
-        (["trainer.max_epochs=3", "callbacks.checkpoint.min_seconds=60"], [9]),  # saves that come sooner than after min_seconds are left out
+        (["trainer.max_epochs=3", "callbacks.checkpoint.min_seconds=60"], [9]),  # what comes sooner is left out
         (["trainer.max_epochs=5", NOW, "callbacks.checkpoint.every_epochs=2"], [6, 12, 15]),
         (["trainer.max_steps=4", NOW, "callbacks.checkpoint.every_epochs=null"], [4]),
         (["trainer.max_steps=4", NOW, "callbacks.checkpoint.every_steps=2"], [2, 3, 4]),
