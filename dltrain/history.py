@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dltrain.run_folder import json_text, write_file
+from dltrain.run_folder import json_text, sync_folder, write_file
 
 Row = dict[str, Any]
 
@@ -18,6 +18,7 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name_is_durable = False
 
     def append(self, row: Row) -> None:
         """Adds a row. It outlives the process at once, and the machine from the next ``sync`` on."""
@@ -32,6 +33,9 @@ class History:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if not self._name_is_durable:
+                sync_folder(self.path.parent)
+                self._name_is_durable = True
 
     def rows(self) -> Iterator[Row]:
         """Yields the rows; a last line that a killed process left unfinished is passed over."""
