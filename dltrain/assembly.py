@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
 from dltrain.data import Data, Split
 from dltrain.errors import ConfigError
+from dltrain.fingerprint import fingerprints, together
 from dltrain.history import History
 from dltrain.losses import Loss, penalties
 from dltrain.metrics import check_monitor
@@ -45,6 +47,11 @@ class Parts:
     data: Data
     model: nn.Module
     loss: Loss
+
+    @functools.cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the data: reads all samples once."""
+        return fingerprints(self.data)
 
     def split(self, name: str, *, shuffle: bool = False) -> Split:
         """Returns the batches of "train", "validation" or "test"."""
@@ -101,6 +108,8 @@ def build(config: Config) -> Parts:
 
 def _monitors(config: Config) -> Iterator[tuple[str, str]]:
     """Yields the metrics that something watches, each after the key of the setting that names it."""
+    if config.sweep.metric is not None:
+        yield "sweep.metric", config.sweep.metric
     watching = {**{f"callbacks.{name}": own for name, own in config.callbacks.items()}, "scheduler": config.scheduler}
     for key, settings in watching.items():
         if hasattr(settings, "monitor"):
@@ -152,6 +161,7 @@ def build_step(parts: Parts) -> steps.Step:
         accumulate=config.trainer.accumulate,
         autocast=device.autocast(parts.device, config.device.precision),
         penalty=penalties.build(parts.model, config.penalties),
+        on_divergence=config.trainer.on_divergence,
     )
 
 
@@ -183,4 +193,5 @@ def build_trainer(parts: Parts, step: steps.Step, folder: RunFolder, container: 
         history=History(folder.metrics),
         freezing=transfer.freezing(parts.model, config.transfer, step.parameters),
         autocast=step.autocast,
+        fingerprint=together(parts.fingerprints),
     )

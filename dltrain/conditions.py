@@ -44,6 +44,7 @@ def of(trainer: Trainer) -> dict[str, Any]:
         "dltrain": __version__,
         "length": [trainer.settings.max_epochs, trainer.settings.max_steps] if changes_with_length else None,
         "rates": trainer.rates,
+        "data": trainer.fingerprint,
     }
 
 
@@ -108,7 +109,7 @@ def take_up_rates(trainer: Trainer, before: dict[str, Any]) -> list[str]:
         return []
     for group, was, rate in zip(trainer.step.optimizer.param_groups, old, now, strict=True):
         if was != rate:
-            _put_rate(trainer.step.optimizer, group)
+            put_rate(trainer.step.optimizer, group)
     notes = []
     if trainer.schedule.observer is not None:
         trainer.schedule.observer.begin_anew()
@@ -120,7 +121,7 @@ def take_up_rates(trainer: Trainer, before: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _put_rate(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
+def put_rate(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
     """Puts a group's rate where the optimizer has copies of the old one in its state."""
     for parameter in group["params"]:
         state = optimizer.state.get(parameter, {})

@@ -6,21 +6,21 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dltrain import config_files, console, environment, gradient_free, resume_rules
+from dltrain import config_files, console, divergence, environment, gradient_free, resume_rules, user_code
 from dltrain.assembly import Parts, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
-from dltrain.data import Data
-from dltrain.errors import CheckpointError, ConfigError, DltrainError, Interrupted, TimeUp
-from dltrain.fingerprint import check_fingerprint, fingerprint
+from dltrain.errors import CheckpointError, ConfigError, DivergedError, DltrainError, Interrupted, TimeUp
+from dltrain.fingerprint import check_fingerprint, task_file
 from dltrain.guards import disk_errors, memory_errors
 from dltrain.models import FittedModel
+from dltrain.rollback import rolled_back
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
 from dltrain.trainer import Trainer, TrainState
@@ -56,13 +56,13 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     with signals.caught(), folder.locked():
         with folder.begun_or_removed():
             write_file(folder.overrides, dump_yaml(overrides))
-            write_json(folder.task, _task_file(parts.data))
+            write_json(folder.task, task_file(parts.data, parts.fingerprints))
             model = {**container["model"], "init_from": None if source is None else str(source)}
             usable = dump_yaml(_from_anywhere(config, {**container, "model": model}))
             write_file(folder.config, usable)  # last: from here on the folder is a run
         with memory_errors(config):
             trainer = build_trainer(parts, step, folder, container)
-        return _fit(parts, trainer, folder, signals, notes)
+        return _fit(parts, trainer, folder, container, signals, notes)
 
 
 def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
@@ -95,8 +95,9 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             return None
         with memory_errors(config):
             parts = build(config)
-        check_fingerprint(folder, parts.data)
         state, notes = CheckpointStore(folder.checkpoints).load_newest()
+        trained_on = None if state is None else state["made_with"].get("data")
+        check_fingerprint(folder, parts.data, parts.fingerprints, trained_on)
         said = [f"changed: {change}" for change in changes]
         if state is None:
             said += start_from(parts)[1]
@@ -112,12 +113,12 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
                 said_before = folder.overrides.read_text(encoding="utf-8") if folder.overrides.exists() else ""
                 write_file(folder.overrides, dump_yaml([*(yaml.safe_load(said_before) or []), *overrides]))
                 write_file(folder.config, dump_yaml(_from_anywhere(config, container)))
-            if not folder.task.exists():
-                write_json(folder.task, _task_file(parts.data))
+            if not folder.task.exists() or folder.read_task().get("fingerprint") != trained_on:
+                write_json(folder.task, task_file(parts.data, parts.fingerprints))
             if state is None:
                 shutil.rmtree(folder.tensorboard, ignore_errors=True)
             trainer.history.cut(-1 if state is None else trainer.state.step)
-            return _fit(parts, trainer, folder, signals, said, notes)
+            return _fit(parts, trainer, folder, container, signals, said, notes)
 
 
 def _saved_config(folder: RunFolder) -> dict[str, Any]:
@@ -138,6 +139,7 @@ def _fit(
     parts: Parts,
     trainer: Trainer,
     folder: RunFolder,
+    container: dict[str, Any],
     signals: Signals,
     notes: list[str],
     warnings: Sequence[str] = (),
@@ -162,7 +164,15 @@ def _fit(
         signals.attend(trainer)
         in_batches = None if isinstance(parts.model, FittedModel) else len(parts.data.train)
         with memory_errors(parts.config, in_batches), disk_errors(folder):
-            trainer.fit()
+            while True:
+                try:
+                    trainer.fit()
+                    break
+                except DivergedError as error:
+                    parts, trainer = rolled_back(error, trainer, parts, folder, container)
+                    signals.attend(trainer)
+        for note in divergence.notes(trainer.mishaps):
+            console.log.warning("%s", note)
         status["status"] = "done" if trainer.completed else "interrupted"
     except DltrainError as error:
         status["error"] = str(error)
@@ -223,6 +233,8 @@ def _restore(trainer: Trainer, folder: RunFolder, state: dict[str, Any] | None) 
     try:
         return trainer.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if user_code.was_at_work(error):  # a callback of the user's cannot take its state
+            raise
         raise CheckpointError(
             f"the newest checkpoint in {folder.checkpoints} does not fit this version of dltrain "
             f"({type(error).__name__}: {error}). Resume with the version in {folder.environment.name}"
@@ -238,6 +250,7 @@ def _result(trainer: Trainer, seconds: float) -> dict[str, Any]:
         "samples": trainer.state.samples,
         "seconds": round(seconds, 3),
         "last": trainer.row,
+        **divergence.result(trainer.mishaps),
     }
     for callback in trainer.callbacks.values():
         result.update(callback.result())
@@ -250,7 +263,3 @@ def _result(trainer: Trainer, seconds: float) -> dict[str, Any]:
 def dump_yaml(value: Any) -> str:
     text: str = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
     return text
-
-
-def _task_file(data: Data) -> dict[str, Any]:
-    return {"task": asdict(data.task), "preprocessing": data.preprocessing, "fingerprint": fingerprint(data)}

@@ -174,7 +174,7 @@ def test_changed_data_are_refused_and_nothing_is_touched(tmp_path):
     )  # fmt: skip
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     text.write_text("가는 말이 고와야 오는 말이 좋다\n", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"the data of .* have changed since it was trained") as caught:
+    with pytest.raises(CheckpointError, match=r"the data of .* are not those that it was trained on") as caught:
         resume(tmp_path / "run", "trainer.max_epochs=3")
     assert caught.value.exit_code == 4
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
@@ -189,7 +189,7 @@ def test_trained_weights_of_changed_data_are_refused(tmp_path):
         callbacks=("checkpoint",),
     )  # fmt: skip
     text.write_text("가는 말이 고와야 오는 말이 좋다\n", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"the data of .* have changed since it was trained"):
+    with pytest.raises(CheckpointError, match=r"the data of .* are not those that it was trained on"):
         trained.load_trained(outcome.folder, outcome.parts.config, "last")
 
 
@@ -228,11 +228,12 @@ def edit_config(folder: Path, group: str, **changes) -> None:
 def test_a_config_that_was_edited_to_another_model_is_refused_with_shapes(tmp_path):
     train(tmp_path / "run", "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", callbacks=("checkpoint",))
     edit_config(tmp_path / "run", "model", hidden=[16])
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     expected = r"layers\.1\.weight has shape \(8, 4\), the model has \(16, 4\)"
     with pytest.raises(CheckpointError, match=expected) as caught:
         resume(tmp_path / "run", "trainer.max_epochs=2")
     assert caught.value.exit_code == 4
-    assert result_of(tmp_path / "run")["status"] == "failed"
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
 def test_a_damaged_checkpoint_falls_back_and_the_run_ends_with_the_same_bits(tmp_path):

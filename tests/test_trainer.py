@@ -29,6 +29,7 @@ from dltrain.checkpoint import CheckpointStore, pack, unpack
 from dltrain.data import Samples
 from dltrain.data.batching import permutation
 from dltrain.errors import CheckpointError, DivergedError
+from dltrain.fingerprint import fingerprint
 from dltrain.steps import EagerStep
 from dltrain.trainer import move
 from dltrain.weights import load_weights
@@ -513,6 +514,7 @@ def test_the_state_says_what_it_was_made_with(tmp_path):
         "torch": torch.__version__,
         "dltrain": __version__,
         "rates": [0.01],
+        "data": fingerprint(registry.build("data", configure(tmp_path)[0].data)),
     }
     assert plain == {"device": "cpu", "precision": "fp32", "threads": 1, "length": None, **here}
     follows = build_trainer(tmp_path / "follows", "trainer.max_epochs=3", "scheduler=cosine", "device.precision=bf16")
