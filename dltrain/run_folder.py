@@ -39,6 +39,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.result = path / "result.json"
         self.evaluation = path / "evaluation.json"
+        self.error = path / "error.txt"
         self.lr_sweep_csv = path / "lr_sweep.csv"
         self.lr_sweep_svg = path / "lr_sweep.svg"
         self.lr_sweep_json = path / "lr_sweep.json"
@@ -58,39 +59,34 @@ class RunFolder:
                 raise ConfigError(
                     f"run_dir={path} holds a run already. Go on with it: dltrain resume {path}, or name another folder"
                 )
-            _make(path)
+            make_folder(path)
             return folder
         while True:
             name = f"{time.strftime('%H-%M-%S')}-{label}-{random_letters()}"
             folder = cls(RUNS / time.strftime("%Y-%m-%d") / name)
-            if _make(folder.path, exist_ok=False):
+            if make_folder(folder.path, exist_ok=False):
                 return folder
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder, so that no second process writes to it; the lock ends with the process.
 
         Raises:
             MachineError: another process holds it.
         """
+        return lock(self.lock_file, f"{self.path} is being trained by another process")
+
+    @contextlib.contextmanager
+    def begun_or_removed(self) -> Iterator[None]:
+        """Removes the folder where an error comes before it is a run, as on a full disk."""
         try:
-            descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise MachineError(f"{self.path} cannot be written: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                owner = os.read(descriptor, 100).decode().strip() or "unknown"
-                raise MachineError(
-                    f"{self.path} is being trained by another process (number {owner}). "
-                    "Wait for it, or stop it; then try again"
-                ) from error
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
             yield
-        finally:
-            os.close(descriptor)
+        except BaseException:
+            if not self.config.exists():
+                for path in (self.overrides, self.task, self.lock_file):
+                    path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it holds files of the user's
+                    self.path.rmdir()
+            raise
 
     def read_result(self) -> dict[str, Any]:
         """Returns what the run reported at its end, or {} where it has not ended."""
@@ -116,7 +112,7 @@ def sweep_dir() -> str:
     return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-grid-{random_letters()}")
 
 
-def _make(path: Path, exist_ok: bool = True) -> bool:
+def make_folder(path: Path, exist_ok: bool = True) -> bool:
     """Makes a folder; returns False where it exists and must not.
 
     Raises:
@@ -136,6 +132,33 @@ def _make(path: Path, exist_ok: bool = True) -> bool:
             "Change to a folder that you may write, or give run_dir=..."
         ) from error
     return True
+
+
+@contextlib.contextmanager
+def lock(path: Path, busy: str) -> Iterator[None]:
+    """Holds a lock file, whose lock ends with the process.
+
+    Args:
+        busy: what to say where another process holds it.
+
+    Raises:
+        MachineError: another process holds it, or it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise MachineError(f"{path.parent} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(descriptor, 100).decode().strip() or "unknown"
+            raise MachineError(f"{busy} (number {owner}). Wait for it, or stop it; then try again") from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 # --- files ------------------------------------------------------------------------------------------------

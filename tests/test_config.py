@@ -296,7 +296,7 @@ def test_a_setting_without_a_value_is_named(key, text):
             "callbacks.checkpoint.keep_lst",
             "no setting 'callbacks.checkpoint.keep_lst'. Did you mean 'callbacks.checkpoint.keep_last'?",
         ),
-        ("sweep.zzzzzzzzzzzzzz", "no setting 'sweep.zzzzzzzzzzzzzz'. sweep has: name."),
+        ("sweep.zzzzzzzzzzzzzz", "no setting 'sweep.zzzzzzzzzzzzzz'. sweep has: name, metric."),
         (
             "model._target_",
             "model._target_: is refused. A config names registered components (name: ...), never code",
@@ -480,6 +480,7 @@ def test_the_known_keys_are_those_of_the_chosen_components():
         "model.hidden",
         "optimizer.betas",
         "sweep.name",
+        "sweep.metric",
     } <= set(known)
     assert "callbacks.checkpoint.keep_last" in known
     assert "model.embedding" not in known  # of another model

@@ -85,34 +85,3 @@ def _prompt(data: Data) -> tuple[str, int]:
     text = join(codec.vocabulary.decode(inputs[row].tolist()), codec.kind).strip()
     text = (text.splitlines() or [""])[0]  # a block of a stream may hold several lines
     return text, 4 if codec.kind == "word" else 20
-
-
-def print_outcomes(outcomes: list[tuple[str, Outcome]]) -> None:
-    """Prints the runs of a multirun side by side."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from dltrain.console import number
-
-    if len(outcomes) < 2:
-        return
-    table = Table()
-    for title in ("run", "differs in", "best", "in epoch", "validation", "test"):
-        table.add_column(title, justify="left" if title in ("run", "differs in") else "right", overflow="fold")
-    common = set.intersection(*(set(overrides.split()) for overrides, _ in outcomes))
-    for overrides, outcome in outcomes:
-        best, test = outcome.result.get("best", {}), outcome.result.get("test", {})
-        names = outcome.trainer.metrics.names
-        shown = names[1] if len(names) > 1 else names[0]
-        table.add_row(
-            outcome.folder.path.name,
-            " ".join(word for word in overrides.split() if word not in common),
-            f"{best['metric']} {number(best['value'])}" if best else "",
-            str(best.get("epoch", "")),
-            f"{shown} {number(outcome.result['last'][f'val/{shown}'])}",
-            f"{shown} {number(test[f'test/{shown}'])}" if test else "",
-        )
-    console = Console(highlight=False)
-    console.print()
-    console.print(table)
-    console.print(f"runs in {outcomes[0][1].folder.path.parent}", markup=False, soft_wrap=True)

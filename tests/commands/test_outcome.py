@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from commandline import QUICK
 
 LONG = ("data=iris", "model.hidden=[4]", "~callbacks.tensorboard")
@@ -33,15 +35,16 @@ def test_several_runs_end_with_a_table_of_them(dltrain, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
     after = answer.out.rpartition("\nrun runs/sweeps/")[2]
-    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in after.splitlines() if line.startswith("│")]
-    assert [line[:2] for line in lines] == [["0", "optimizer.lr=0.1"], ["1", "optimizer.lr=0.2"]]
-    for _, _, best, epoch, validation, test in lines:
-        assert best.startswith("val/loss ") and epoch == "1"
-        assert validation.startswith("accuracy ") and test.startswith("accuracy ")
-    assert "runs in runs/sweeps/" in after
+    rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in after.splitlines() if line[:1] in "│┃"]
+    titles, *lines = [row for row in rows if row]
+    assert titles == ["trial", "lr", "best val/loss", "in epoch", "val/accuracy", "test/accuracy"]
+    assert sorted(line[:2] for line in lines) == [["0", "0.1"], ["1", "0.2"]]
+    assert float(lines[0][2]) <= float(lines[1][2])
+    assert all(epoch == "1" and float(validation) <= 1 and test for _, _, _, epoch, validation, test in lines)
+    assert "trials in runs/sweeps/" in after
 
 
 def test_a_multirun_of_one_run_has_no_table_of_runs(dltrain):
     answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1")
     assert answer.code == 0, answer.err
-    assert "runs in runs/sweeps/" not in answer.out
+    assert "trials in runs/sweeps/" not in answer.out

@@ -1,0 +1,1 @@
+"""Multiruns that finish: what is tried, the ledger of the trials, and the leaderboard."""

@@ -1,0 +1,148 @@
+"""The sweep folder: every path and file name in it, and how a sweep is found by name.
+
+This module imports nothing heavy, as ``run_folder`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dltrain import run_folder
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.run_folder import RunFolder, write_file
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep was started with, as ``multirun.yaml`` holds it.
+
+    Attributes:
+        overrides: the command line.
+        points: the values of each trial of a grid, by key; the number of a trial is its place.
+        working_directory: where relative paths of the overrides start.
+        module_folders: folders where modules of ``imports`` may lie.
+        metric: whose best value is a trial's objective.
+    """
+
+    overrides: list[str]
+    points: list[dict[str, str]]
+    working_directory: str
+    module_folders: list[str]
+    metric: str
+
+
+class SweepFolder:
+    """The files of one sweep."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan_file = path / "multirun.yaml"
+        self.journal = path / "journal.log"
+        self.configs = path / "configs"
+        self.trials = path / "trials"
+        self.leaderboard = path / "leaderboard.csv"
+        self.best = path / "best"
+        self.lock_file = path / "sweep.lock"
+
+    @classmethod
+    def create(cls, path: Path | None) -> SweepFolder:
+        """Makes the folder of a new sweep: ``path``, or ``runs/sweeps/<date>_<time>-grid-<4 letters>``.
+
+        Raises:
+            ConfigError: ``path`` holds a sweep already.
+            MachineError: it cannot be made.
+        """
+        folder = cls(path or Path(run_folder.sweep_dir()))
+        if folder.plan_file.exists():
+            raise ConfigError(
+                f"{folder.path} holds a sweep already. Go on with it: dltrain resume {folder.path}, or name another "
+                "folder"
+            )
+        run_folder.make_folder(folder.path)
+        return folder
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Holds the sweep, so that no second process drives it.
+
+        Raises:
+            MachineError: another process holds it.
+        """
+        return run_folder.lock(self.lock_file, f"{self.path} is being run by another process")
+
+    def trial(self, number: int) -> RunFolder:
+        return RunFolder(self.trials / str(number))
+
+    def write_plan(self, plan: SweepPlan) -> None:
+        """Writes what makes a folder a sweep; last of all that stands in it before the first trial."""
+        write_file(self.plan_file, yaml.safe_dump(asdict(plan), allow_unicode=True, sort_keys=False))
+
+    def read_plan(self) -> SweepPlan:
+        """
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        try:
+            values: Any = yaml.safe_load(self.plan_file.read_text(encoding="utf-8"))
+            return SweepPlan(**values)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.plan_file} is damaged: {_first_line(error)}. Start the sweep anew with -m"
+            ) from error
+
+    def freeze_configs(self, own: Path, users: list[Path]) -> None:
+        """Copies the YAML files, so that an edit while the sweep runs changes none of its later trials."""
+        for number, folder in enumerate([own, *users]):
+            for path in sorted(folder.rglob("*.yaml")):
+                if self.path.absolute() not in path.absolute().parents:
+                    copy = self.frozen(number) / path.relative_to(folder)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, copy)
+
+    def frozen(self, number: int) -> Path:
+        """Returns the copy of dltrain's own YAML folder (0), or of the user's first, second, ..."""
+        return self.configs / ("dltrain" if number == 0 else f"user-{number}")
+
+    def frozen_folders(self) -> list[Path]:
+        """Returns the copies of the user's YAML folders, in their order."""
+        numbers = range(1, len(list(self.configs.glob("user-*"))) + 1)
+        return [self.frozen(number).absolute() for number in numbers]
+
+    def point_best(self, number: int | None) -> None:
+        """Lets ``best`` be a link to a trial; None removes it."""
+        temporary = self.path / f".best.{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        if number is None:
+            self.best.unlink(missing_ok=True)
+            return
+        temporary.symlink_to(Path("trials") / str(number))
+        temporary.replace(self.best)
+
+
+def find_sweep(name: str) -> SweepFolder | None:
+    """Returns the sweep that ``name`` means: a folder, or a unique part of a sweep's name; None where it means none.
+
+    Raises:
+        ConfigError: it fits several sweeps.
+    """
+    folder = SweepFolder(Path(name))
+    if folder.plan_file.is_file():
+        return folder
+    if folder.path.exists() or name == "last":
+        return None
+    sweeps = sorted(path.parent for path in run_folder.SWEEPS.glob("*/multirun.yaml"))
+    matching = [path for path in sweeps if name.rstrip("/") in str(path)]
+    if len(matching) > 1 and not any(name in path.name for path in run_folder.SWEEPS.glob("*/trials/*")):
+        listed = "\n".join(f"  {path}" for path in matching[-10:])
+        raise ConfigError(f"'{name}' fits {len(matching)} sweeps; say more of the name:\n{listed}")
+    return SweepFolder(matching[0]) if len(matching) == 1 else None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,174 @@
+"""The ledger of a sweep's trials: Optuna's journal, a file that is only ever added to.
+
+Optuna's own tools and its dashboard open it. A trial that stands there as running while no process holds the sweep was
+interrupted: its values are in the ledger and its state in its folder, so that it can go on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+_STUDY = "sweep"
+_REASON, _STARTS, _RETRY_OF = "reason", "starts", "retry_of"
+
+Status = Literal["done", "failed", "running", "waiting"]
+_STATUS: dict[TrialState, Status] = {
+    TrialState.COMPLETE: "done",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as the ledger has it.
+
+    Attributes:
+        values: what was swept, by key, as text that stands after ``key=``.
+        objective: the best value of the sweep's metric; None before the end.
+        reason: why it failed.
+        starts: how often it was started.
+    """
+
+    number: int
+    values: dict[str, str]
+    status: Status
+    objective: float | None
+    reason: str | None
+    starts: int
+
+
+class _Lock(JournalFileOpenLock):
+    """A lock that ends with the process. Optuna's own are files, which stay behind a killed one for half a minute."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Ledger:
+    """The trials of a sweep. Several processes may hold one over the same file."""
+
+    def __init__(self, path: Path, *, higher_is_better: bool = False) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        lock = _Lock(path.with_name(f"{path.name}.lock"))
+        with _held(lock):
+            _drop_torn_line(path)
+        self._study = optuna.create_study(
+            study_name=_STUDY,
+            storage=JournalStorage(JournalFileBackend(str(path), lock_obj=lock)),
+            load_if_exists=True,
+            direction="maximize" if higher_is_better else "minimize",
+        )
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self._study.direction == optuna.study.StudyDirection.MAXIMIZE
+
+    def plan(self, points: Sequence[dict[str, str]]) -> None:
+        """Enters the points that it does not have yet; the number of a trial is its point's place."""
+        choices: dict[str, list[str]] = {}
+        for point in points:
+            for key, value in point.items():
+                choices.setdefault(key, []).append(value)
+        for point in points[len(self._attempts()) :]:
+            self._study.enqueue_trial(point)
+        self._start_waiting(
+            {key: CategoricalDistribution(list(dict.fromkeys(texts))) for key, texts in choices.items()}
+        )
+
+    def trials(self) -> list[Trial]:
+        """Returns all trials by number."""
+        return [_trial(number, attempts) for number, attempts in sorted(self._attempts().items())]
+
+    def start(self, number: int) -> None:
+        """Counts a start of a trial."""
+        newest = self._attempts()[number][-1]
+        self._set(number, _STARTS, newest.user_attrs.get(_STARTS, 0) + 1)
+
+    def finish(self, number: int, objective: float) -> None:
+        self._study.tell(self._attempts()[number][-1].number, objective)
+
+    def fail(self, number: int, reason: str) -> None:
+        self._set(number, _REASON, reason)
+        self._study.tell(self._attempts()[number][-1].number, state=TrialState.FAIL)
+
+    def retry(self, number: int) -> None:
+        """Lets a failed trial run again under its number; Optuna counts the attempt as a trial of its own."""
+        first = self._attempts()[number][0]
+        self._study.enqueue_trial(first.params, user_attrs={_RETRY_OF: number})
+        self._start_waiting(first.distributions)
+
+    def _start_waiting(self, distributions: dict[str, BaseDistribution]) -> None:
+        for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self._study.ask(distributions)
+
+    def _attempts(self) -> dict[int, list[FrozenTrial]]:
+        """Returns the attempts at each trial, the newest last. Of a sweep without retries each has one."""
+        attempts: dict[int, list[FrozenTrial]] = {}
+        for frozen in self._study.get_trials(deepcopy=False):
+            number = frozen.user_attrs.get(_RETRY_OF)
+            attempts.setdefault(len(attempts) if number is None else number, []).append(frozen)
+        return attempts
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        optuna.trial.Trial(self._study, self._attempts()[number][-1]._trial_id).set_user_attr(key, value)
+
+
+def _values(frozen: FrozenTrial) -> dict[str, str]:
+    values: dict[str, str] = frozen.params or frozen.system_attrs.get("fixed_params", {})
+    return values
+
+
+def _trial(number: int, attempts: list[FrozenTrial]) -> Trial:
+    newest = attempts[-1]
+    return Trial(
+        number=number,
+        values=_values(newest),
+        status=_STATUS.get(newest.state, "failed"),
+        objective=newest.value if newest.state == TrialState.COMPLETE else None,
+        reason=newest.user_attrs.get(_REASON),
+        starts=sum(frozen.user_attrs.get(_STARTS, 0) for frozen in attempts),
+    )
+
+
+@contextmanager
+def _held(lock: _Lock) -> Iterator[None]:
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Removes what a full disk left of a line: the next one would be glued to it."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
