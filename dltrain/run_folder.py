@@ -88,6 +88,19 @@ class RunFolder:
                     self.path.rmdir()
             raise
 
+    @contextlib.contextmanager
+    def begun_or_removed(self) -> Iterator[None]:
+        """Removes the folder where an error comes before it is a run, as on a full disk."""
+        try:
+            yield
+        except BaseException:
+            if not self.config.exists():
+                for path in (self.overrides, self.task, self.lock_file):
+                    path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it holds files of the user's
+                    self.path.rmdir()
+            raise
+
     def read_result(self) -> dict[str, Any]:
         """Returns what the run reported at its end, or {} where it has not ended."""
         return read_json(self.result) if self.result.exists() else {}
