@@ -7,6 +7,7 @@ SVG. The best rate is where the loss falls well: about a tenth of the rate at wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
@@ -74,8 +75,6 @@ def _settings(config: Config, arguments: argparse.Namespace) -> LRSweepSettings:
     Raises:
         ConfigError: a flag has a value that it cannot have.
     """
-    import yaml
-
     from dltrain import config as checking
     from dltrain import registry
 
@@ -83,16 +82,21 @@ def _settings(config: Config, arguments: argparse.Namespace) -> LRSweepSettings:
     file = config_files.options("callbacks")["lr_sweep"]
     values = asdict(own[0]) if own else config_files.values(file)["callbacks"]["lr_sweep"]
     given = {name: getattr(arguments, name) for name in _FLAGS if getattr(arguments, name) is not None}
+    values = {**values, **{name: _number(text) for name, text in given.items()}}
     problems: list[str] = []
     kind = registry.find("callbacks", "lr_sweep").settings
-    try:
-        values = {**values, **{name: yaml.safe_load(text) for name, text in given.items()}}
-    except yaml.YAMLError:
-        raise ConfigError(f"the flags cannot be read: {given}") from None
     settings: LRSweepSettings = checking.convert(values, kind, "lr_sweep", problems)
     if problems:
         raise ConfigError(*(problem.replace("lr_sweep.", "--", 1) for problem in problems))
     return settings
+
+
+def _number(text: str) -> int | float | str:
+    """Returns a flag's number, as a whole one where it is; else its text, which is told to be none."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _folder(config: Config, output: str | None) -> RunFolder:
