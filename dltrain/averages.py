@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dltrain.data import Batch
+from dltrain.errors import CheckpointError
 
 Weights = dict[str, torch.Tensor]
 
@@ -56,6 +57,31 @@ def weights_in(state: dict[str, Any]) -> Weights:
     """Returns the weights of a checkpoint to evaluate: its model's, or their average where there is one."""
     averages = [own[KEY] for own in state.get("callbacks", {}).values() if own.get(KEY) is not None]
     return {**state["model"], **averages[0]} if averages else state["model"]
+
+
+def mean_of(several: Iterable[Weights]) -> Weights:
+    """Returns the mean of each floating tensor, oldest weights first; what counts or indexes is the newest's.
+
+    Sums are of double precision, and one set of weights is held at a time besides them.
+
+    Raises:
+        CheckpointError: they are not of one model.
+    """
+    sums: Weights = {}
+    newest: Weights = {}
+    count = 0
+    for weights in several:
+        if newest and _shapes(weights) != _shapes(newest):
+            raise CheckpointError("the checkpoints are of models of different shapes, so they have no average")
+        newest, count = weights, count + 1
+        for name, tensor in weights.items():
+            if tensor.is_floating_point():
+                sums[name] = sums[name] + tensor if name in sums else tensor.double()
+    return {name: (sums[name] / count).to(tensor.dtype) if name in sums else tensor for name, tensor in newest.items()}
+
+
+def _shapes(weights: Weights) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in weights.items()}
 
 
 def renew_statistics(

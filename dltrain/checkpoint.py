@@ -15,9 +15,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from dltrain import averages
 from dltrain.background import BackgroundWriter
 from dltrain.console import log
-from dltrain.errors import CheckpointError, MachineError
+from dltrain.errors import CheckpointError, ConfigError, MachineError
 from dltrain.migrations import SCHEMA, NewerSchemaError
 from dltrain.packing import pack, schema_of, unpack
 from dltrain.run_folder import (
@@ -32,6 +33,7 @@ from dltrain.run_folder import (
 
 # Blocks of the disk for the manifest and the pointer of a checkpoint, each while the one before it is still there.
 _SMALL_FILES = 4
+_AVERAGE = "average"
 
 
 class CheckpointStore:
@@ -180,19 +182,23 @@ def load_state(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]
     """Verifies and reads a checkpoint of a run.
 
     Args:
-        checkpoint: "best", "last", or a checkpoint's name. Where no best one is kept, the last is taken, and the
-            log says so.
+        checkpoint: "best", "last", a checkpoint's name, or "average" or "average:N" for the mean of the weights of
+            all states that are kept, or of the newest N. Where no best one is kept, the last is taken, and the log
+            says so.
 
     Returns:
         The checkpoint's name, and what it holds.
 
     Raises:
         CheckpointError: it is missing, damaged, or its pointer is.
+        ConfigError: "average:" is followed by something else than a number from 2.
     """
     store = CheckpointStore(folder.checkpoints)
+    if checkpoint.partition(":")[0] == _AVERAGE:
+        return _load_average(folder, store, checkpoint)
     if checkpoint not in ("best", "last"):
         if checkpoint not in store.names():
-            there = ", ".join(["best", "last", *store.names()])
+            there = ", ".join(["best", "last", *store.names(), _AVERAGE])
             raise CheckpointError(f"{folder.path} has no checkpoint '{checkpoint}'. There is: {there}")
         return checkpoint, store.load(checkpoint)
     name = store.pointed(checkpoint)
@@ -209,3 +215,42 @@ def load_state(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]
             raise CheckpointError(f"{folder.path} keeps no checkpoint: it was trained without callbacks.checkpoint")
         raise CheckpointError(f"{folder.path} has no checkpoint yet. Go on with it: dltrain resume {folder.path}")
     return name, store.load(name)
+
+
+def _load_average(folder: RunFolder, store: CheckpointStore, checkpoint: str) -> tuple[str, dict[str, Any]]:
+    """Returns the mean of the weights of several states, and the name of what that is."""
+    states = [name for name in store.names() if name.startswith("step-")]
+    number = _number_to_average(checkpoint, len(states))
+    if len(states) < max(2, number):
+        there = f"{len(states)} ({', '.join(states)})" if states else "none"
+        raise CheckpointError(
+            f"--checkpoint {checkpoint}: that takes {max(2, number)} states of the training at least, and "
+            f"{folder.path} keeps {there}. A training keeps more of them with "
+            f"callbacks.checkpoint.keep_last={max(5, number)}, or with callbacks.checkpoint.keep_every_epochs=1"
+        )
+    names = states[-number:]
+    mean = averages.mean_of(averages.weights_in(store.load(name)) for name in names)
+    if any(name.endswith("running_var") for name in mean):
+        log.warning(
+            "the statistics of normalisation are averaged like weights, which is not what they would be for the "
+            "averaged weights. If the figures are worse than the last checkpoint's, train with callbacks=[default,swa] "
+            "and callbacks.swa.renew_statistics=true"
+        )
+    return f"average of {', '.join(names)}", {"model": mean}
+
+
+def _number_to_average(checkpoint: str, there: int) -> int:
+    """Returns N of "average:N"; of "average" how many there are.
+
+    Raises:
+        ConfigError: N is no number from 2.
+    """
+    _, colon, text = checkpoint.partition(":")
+    if not colon:
+        return there
+    if not (text.isascii() and text.isdigit()) or int(text) < 2:
+        raise ConfigError(
+            f"--checkpoint {checkpoint}: give average for all checkpoints that are kept, or average:N for the newest "
+            "N, with N from 2"
+        )
+    return int(text)

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 from dltrain import averages
 from dltrain.data import Batch
+from dltrain.errors import CheckpointError
 
 
 class Tied(nn.Module):
@@ -25,6 +26,23 @@ class Tied(nn.Module):
 
 def copied(weights: averages.Weights) -> averages.Weights:
     return {name: tensor.clone() for name, tensor in weights.items()}
+
+
+def test_the_mean_of_several_weights_is_that_of_double_precision_and_counts_are_the_newest():
+    several = [
+        {"weight": torch.tensor([scale, 1.0]), "half": torch.tensor([scale]).half(), "count": torch.tensor(number)}
+        for number, scale in enumerate((1e-8, 1.0, -1.0))
+    ]
+    mean = averages.mean_of(iter(several))
+    assert_same(mean["weight"], torch.tensor([1e-8 / 3, 1.0]))  # which a sum of single precision would lose
+    assert mean["half"].dtype == torch.float16 and mean["count"] == 2
+    assert several[0]["weight"][0] == 1e-8, "what it was given is as it was"
+
+
+def test_weights_of_different_models_have_no_mean():
+    for other in ({"weight": torch.ones(3)}, {"bias": torch.ones(2)}):
+        with pytest.raises(CheckpointError, match="of models of different shapes, so they have no average"):
+            averages.mean_of([{"weight": torch.ones(2)}, other])
 
 
 def test_parameters_and_saved_buffers_of_floating_numbers_are_averaged():

@@ -26,7 +26,8 @@ def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         default="best",
         metavar="NAME",
-        help="best (default), last, or a file's name in checkpoints/",
+        help="best (default), last, a file's name in checkpoints/, or average or average:N: the mean of the weights of "
+        "all checkpoints that are kept, or of the newest N",
     )
 
 
