@@ -31,9 +31,11 @@ def drive(sweep: SweepFolder) -> int:
     try:
         multirun.drive(sweep, lambda job: _train(sweep, job, folders))
     except Interrupted as error:
-        left = sum(place.trial.status != "done" for place in leaderboard.ranked(sweep))
+        done = sum(place.trial.status in ("done", "failed") for place in leaderboard.ranked(sweep))
+        stopped = str(error).partition(". Go on with:")[0]
         raise Interrupted(
-            f"{str(error).partition('. Go on with:')[0]}. {left} of {len(plan.points)} trials are left. Go on with: dltrain resume {sweep.path}",
+            f"{stopped}. {len(plan.points) - done} of {len(plan.points)} trials are left. Go on with: "
+            f"dltrain resume {sweep.path}",
             error.exit_code - 128,
         ) from error
     places = leaderboard.ranked(sweep)

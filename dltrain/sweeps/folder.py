@@ -92,9 +92,8 @@ class SweepFolder:
             values: Any = yaml.safe_load(self.plan_file.read_text(encoding="utf-8"))
             return SweepPlan(**values)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
-            raise CheckpointError(
-                f"{self.plan_file} is damaged: {_first_line(error)}. Start the sweep anew with -m"
-            ) from error
+            what = str(error).partition("\n")[0]
+            raise CheckpointError(f"{self.plan_file} is damaged: {what}. Start the sweep anew with -m") from error
 
     def freeze_configs(self, own: Path, users: list[Path]) -> None:
         """Copies the YAML files, so that an edit while the sweep runs changes none of its later trials."""
@@ -142,7 +141,3 @@ def find_sweep(name: str) -> SweepFolder | None:
         listed = "\n".join(f"  {path}" for path in matching[-10:])
         raise ConfigError(f"'{name}' fits {len(matching)} sweeps; say more of the name:\n{listed}")
     return SweepFolder(matching[0]) if len(matching) == 1 else None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]

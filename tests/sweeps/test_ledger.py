@@ -12,11 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from dltrain.sweeps.ledger import Ledger
 
-POINTS = [
-    {"optimizer.lr": "0.1", "model": "mlp"},
-    {"optimizer.lr": "0.2", "model": "mlp"},
-    {"optimizer.lr": "가", "model": "mlp"},
-]
+POINTS = [{"optimizer.lr": value, "model": "mlp"} for value in ("0.1", "0.2", "가")]
 
 
 @pytest.fixture
