@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from dltrain import __version__, config_files
+from dltrain import __version__, config_files, user_code
 from dltrain.errors import DltrainError, MachineError, Stopped, did_you_mean
 
 # Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
@@ -96,8 +96,11 @@ def run(arguments: list[str]) -> int:
                 f"error: '{error.name}', which dltrain needs, is not installed. Install dltrain again", file=sys.stderr
             )
             return MachineError.exit_code
-        traceback.print_exc()
-        print("error: this is a mistake in dltrain or in a module of yours, not in the config", file=sys.stderr)
+        own = user_code.told(error)
+        if own is None or os.environ.get("DLTRAIN_TRACEBACK") == "1":
+            traceback.print_exc()
+        told = own or "this is a mistake in dltrain or in a module of yours, not in the config"
+        print(f"error: {told}", file=sys.stderr)
         return 1
 
 

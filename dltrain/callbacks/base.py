@@ -21,17 +21,19 @@ of a logged metric, and is checked against the task before the training starts.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from dltrain import registry
+from dltrain import registry, user_code
 from dltrain.board import Board
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config, TrainerSettings
 from dltrain.data import Data
+from dltrain.errors import did_you_mean
 from dltrain.models import FittedModel
 from dltrain.run_folder import RunFolder
 
@@ -111,9 +113,28 @@ def check_callbacks(
     for key, settings in config.callbacks.items():
         kind = registry.find("callbacks", settings.name).factory
         if isinstance(kind, type) and issubclass(kind, Callback):
+            problems += _wrong_hooks(f"callbacks.{key}", kind)
             problems += kind.mistakes(f"callbacks.{key}", settings, config=config, data=data, model=model, loss=loss)
             figures += kind.figure_names(settings)
     return problems, figures
+
+
+def _wrong_hooks(key: str, kind: type[Callback]) -> list[str]:
+    """Returns the mistakes of a class that defines hooks: names that are none, and arguments that do not fit."""
+    problems = []
+    for name in (name for name in dir(kind) if name.startswith("on_")):
+        method = getattr(kind, name)
+        where = f"{key}: {kind.__name__}.{name}{user_code.place(method)}"
+        if name not in HOOKS:
+            near = did_you_mean(name, HOOKS)
+            problems.append(f"{where} is no hook and would never be called.{near} The hooks are {', '.join(HOOKS)}")
+            continue
+        wanted = list(inspect.signature(getattr(Callback, name)).parameters)
+        try:
+            inspect.signature(method).bind(*wanted)
+        except (TypeError, ValueError):
+            problems.append(f"{where} is called with ({', '.join(wanted)}): let it take these")
+    return problems
 
 
 class Callback:
