@@ -181,11 +181,11 @@ def _fit(
         status["error"] = f"{type(error).__name__}: {error}"
         raise
     finally:
-        result = {**status, **_result(trainer, time.perf_counter() - started)}
         described.join()
+        console.stop_logging(handler)
+        result = {**status, **_result(trainer, time.perf_counter() - started)}
         with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
             write_json(folder.result, result)
-        console.stop_logging(handler)
     _check_completed(trainer, folder, parts.config)
     return Outcome(folder, parts, trainer, result)
 
