@@ -54,6 +54,7 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     folder = RunFolder.create(Path(config.run_dir) if config.run_dir else None, label)
     signals = Signals()
     with signals.caught(), folder.locked():
+        folder.check_new()  # another process may have trained here meanwhile
         with folder.begun_or_removed():
             write_file(folder.overrides, dump_yaml(overrides))
             write_json(folder.task, task_file(parts.data, parts.fingerprints))

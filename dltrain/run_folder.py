@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import math
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.errors import CheckpointError, ConfigError, MachineError, did_you_mean
+from dltrain.locks import lock as lock
 
 RUNS = Path("runs")
 SWEEPS = RUNS / "sweeps"
@@ -55,10 +55,7 @@ class RunFolder:
         """
         if path is not None:
             folder = cls(path)
-            if folder.config.exists():
-                raise ConfigError(
-                    f"run_dir={path} holds a run already. Go on with it: dltrain resume {path}, or name another folder"
-                )
+            folder.check_new()
             make_folder(path)
             return folder
         while True:
@@ -67,6 +64,17 @@ class RunFolder:
             if make_folder(folder.path, exist_ok=False):
                 return folder
 
+    def check_new(self) -> None:
+        """
+        Raises:
+            ConfigError: the folder holds a run already.
+        """
+        if self.config.exists():
+            raise ConfigError(
+                f"run_dir={self.path} holds a run already. Go on with it: dltrain resume {self.path}, or name another "
+                "folder"
+            )
+
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder, so that no second process writes to it; the lock ends with the process.
 
@@ -74,19 +82,6 @@ class RunFolder:
             MachineError: another process holds it.
         """
         return lock(self.lock_file, f"{self.path} is being trained by another process")
-
-    @contextlib.contextmanager
-    def begun_or_removed(self) -> Iterator[None]:
-        """Removes the folder where an error comes before it is a run, as on a full disk."""
-        try:
-            yield
-        except BaseException:
-            if not self.config.exists():
-                for path in (self.overrides, self.task, self.lock_file):
-                    path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # it holds files of the user's
-                    self.path.rmdir()
-            raise
 
     @contextlib.contextmanager
     def begun_or_removed(self) -> Iterator[None]:
@@ -145,33 +140,6 @@ def make_folder(path: Path, exist_ok: bool = True) -> bool:
             "Change to a folder that you may write, or give run_dir=..."
         ) from error
     return True
-
-
-@contextlib.contextmanager
-def lock(path: Path, busy: str) -> Iterator[None]:
-    """Holds a lock file, whose lock ends with the process.
-
-    Args:
-        busy: what to say where another process holds it.
-
-    Raises:
-        MachineError: another process holds it, or it cannot be written.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise MachineError(f"{path.parent} cannot be written: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(descriptor, 100).decode().strip() or "unknown"
-            raise MachineError(f"{busy} (number {owner}). Wait for it, or stop it; then try again") from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
 
 
 # --- files ------------------------------------------------------------------------------------------------
