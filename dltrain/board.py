@@ -6,6 +6,7 @@ While a run goes on, TensorBoard reads the newest file of events in its folder a
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ class Board:
         self._purged_from: int | None = None
         self._users = 0
         self._last_flush = 0.0
+        self._excepthook = threading.excepthook
 
     def open(self, trainer: Trainer) -> None:
         """Lets one more callback write; called in its ``on_fit_start``."""
@@ -45,12 +47,15 @@ class Board:
             return
         # What a killed run has written beyond its checkpoint goes, and is written again.
         self._purged_from = _first_step_to_come(trainer) if trainer.state.step else None
+        self._excepthook, threading.excepthook = threading.excepthook, self._but_of_the_disk
         with self._surviving():
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(
                 str(self.folder),
-                purge_step=self._purged_from,
+                # A new run too says that it starts: TensorBoard takes the first start that it reads for no restart,
+                # and would keep what the second one purges.
+                purge_step=self._purged_from or 0,
                 flush_secs=2**31,  # flushed below, not by a clock of its own
             )
         self._last_flush = time.monotonic()
@@ -58,10 +63,14 @@ class Board:
     def close(self) -> None:
         """Takes leave of one callback; the file is closed with the last. Called at the end and after an error."""
         self._users = max(0, self._users - 1)
-        if self._users == 0 and self._writer is not None:
+        if self._users:
+            return
+        if self._writer is not None:
             with self._surviving():
                 self._writer.close()
             self._writer = None
+        if threading.excepthook == self._but_of_the_disk:
+            threading.excepthook = self._excepthook
 
     def lost(self, step: int) -> bool:
         """Tells whether what was written at a step before the resume is gone, though the training begins after it.
@@ -124,6 +133,11 @@ class Board:
         except OSError as error:
             self._writer = None
             log.warning("TensorBoard gets no more figures: %s. The training goes on without", error)
+
+    def _but_of_the_disk(self, raised: threading.ExceptHookArgs) -> None:
+        """Shows what a thread raised; not what TensorBoard's raises of the disk, which comes up in ours as well."""
+        if not (isinstance(raised.exc_value, OSError) and type(raised.thread).__module__.startswith("tensorboard.")):
+            self._excepthook(raised)
 
 
 def _first_step_to_come(trainer: Trainer) -> int:

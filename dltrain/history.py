@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dltrain.run_folder import json_text, sync_folder, write_file
+from dltrain.errors import MachineError
+from dltrain.run_folder import free_megabytes, json_text, sync_folder, write_file
 
 Row = dict[str, Any]
 
@@ -21,9 +23,21 @@ class History:
         self._name_is_durable = False
 
     def append(self, row: Row) -> None:
-        """Adds a row. It outlives the process at once, and the machine from the next ``sync`` on."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json_text(row) + "\n")
+        """Adds a row. It outlives the process at once, and the machine from the next ``sync`` on.
+
+        Raises:
+            MachineError: the disk is full.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json_text(row) + "\n")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise MachineError(
+                f"{self.path}: the disk is full: needs 0.1 MB, {free_megabytes(self.path.resolve().parent):.1f} MB are "
+                f"free. Make room, then go on with: dltrain resume {self.path.parent}"
+            ) from error
 
     def sync(self) -> None:
         """Makes all rows durable; called before a checkpoint that counts on them."""

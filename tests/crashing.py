@@ -51,7 +51,7 @@ class Watch:
         fsync = os.fsync
 
         def watched(descriptor: int) -> None:
-            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
             folder = " folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else ""
             with self._lock:
                 self.happens(f"fsync{folder}", path)

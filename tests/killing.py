@@ -52,6 +52,20 @@ def _train(
     os._exit(code)
 
 
+def start(
+    folder: Path,
+    overrides: list[str],
+    *,
+    resume_with: tuple[str, ...] | list[str] = (),
+    says: Path | str = os.devnull,
+    prepare: Callable[[], None] | None = None,
+) -> multiprocessing.context.ForkServerProcess:
+    """Starts to train in ``folder``, or to go on there; the arguments are those of ``train``."""
+    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides, list(resume_with), str(says), prepare))
+    process.start()
+    return process
+
+
 def train(
     folder: Path,
     overrides: list[str],
@@ -70,8 +84,7 @@ def train(
         says: a file for what the process prints.
         prepare: called in the process before anything else.
     """
-    process = _CONTEXT.Process(target=_train, args=(str(folder), overrides, list(resume_with), str(says), prepare))
-    process.start()
+    process = start(folder, overrides, resume_with=resume_with, says=says, prepare=prepare)
     if kill_after is not None:
         while process.is_alive() and not is_running(folder):
             time.sleep(0.001)
