@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dltrain import sample_pictures
 from dltrain.board import Board
 from dltrain.console import log
+from dltrain.data import Data
 from dltrain.errors import MachineError
+from dltrain.readable import Entry, markdown, table
 from dltrain.run_folder import sweep_temporary_files, write_file
 
 if TYPE_CHECKING:
@@ -54,6 +57,16 @@ class Album:
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows(rows)
         self.write(f"{name}.csv", stream.getvalue())
+
+    def samples(self, data: Data, entries: list[Entry], tag: str, heading: str, trainer: Trainer) -> None:
+        """Writes and shows a picture of samples that are images; of others TensorBoard has a table."""
+        step = trainer.row["step"]
+        if entries[0].image is not None:
+            picture = sample_pictures.draw(data, entries, heading)
+            self.picture(file_name(trainer), picture)
+            self.show(tag, picture, step)
+        else:
+            self.board.text(tag, markdown(*table(entries)), step)
 
     def begin(self, trainer: Trainer, every_epochs: int) -> None:
         """Removes what a resumed run will write again, or would not have written had it never ended."""

@@ -48,7 +48,11 @@ def write_on(model: nn.Module, codec: TextCodec, prompt: str, num_tokens: int, c
     Raises:
         ConfigError: the prompt is empty, or the model has never seen it.
     """
-    numbers = _read(codec, prompt)
+    return continued(model, codec, read_prompt(codec, prompt), num_tokens, choice)
+
+
+def continued(model: nn.Module, codec: TextCodec, numbers: list[int], num_tokens: int, choice: Choice) -> str:
+    """Returns the text of a prompt's token numbers, one at least, with ``num_tokens`` more of a language model."""
     written = choice.write(_WritingOn(model.eval(), codec, numbers[:-1]), numbers[-1], None, num_tokens)
     return join(codec.vocabulary.decode([*numbers, *written]), codec.kind)
 
@@ -64,17 +68,24 @@ def answer(model: Seq2Seq, source: TextCodec, target: TextCodec, prompt: str, lo
     Raises:
         ConfigError: the prompt is empty, or the model has never seen any of it.
     """
-    numbers = _read(source, prompt)
+    numbers = read_prompt(source, prompt)
     if len(numbers) > source.context:
         log.info("of %d tokens of the prompt the first %d are read, as in training", len(numbers), source.context)
-        numbers = numbers[: source.context]
+    return answered(model, source, target, numbers, longest, choice)
+
+
+def answered(
+    model: Seq2Seq, source: TextCodec, target: TextCodec, numbers: list[int], longest: int, choice: Choice
+) -> str:
+    """Returns the answer to a prompt's token numbers, one at least, of which the first ``source.context`` are read."""
+    numbers = numbers[: source.context]
     start, end = target.vocabulary.encode((START, END))
     unwritten = [PADDING, start, target.vocabulary.unknown]
     written = choice.write(_Answering(model.eval(), numbers, unwritten), start, end, longest)
     return join(target.vocabulary.decode(number for number in written if number != end), target.kind)
 
 
-def _read(codec: TextCodec, prompt: str) -> list[int]:
+def read_prompt(codec: TextCodec, prompt: str, *, quietly: bool = False) -> list[int]:
     """Returns the numbers of a prompt, and says what of it stands as unknown.
 
     Raises:
@@ -87,7 +98,7 @@ def _read(codec: TextCodec, prompt: str) -> list[int]:
         raise ConfigError(
             f"the model has seen nothing of the prompt '{prompt}' in its training. Give one with other words"
         )
-    if unknown:
+    if unknown and not quietly:
         log.info("unknown to the model, from the prompt: %s", ", ".join(dict.fromkeys(unknown)))
     return numbers
 

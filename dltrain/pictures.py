@@ -43,7 +43,7 @@ def write_grid(data: Data, split: str, each: int, seed: int, path: Path) -> str:
     """
     plain, augmented, rows = _chosen(data, split, min(each, MOST_EACH), seed)
     grids = [plain] if augmented is None else [plain, augmented]
-    picture = _picture([_to_bytes(grid, data) for grid in grids], rows, _labels(data, rows))
+    picture = _picture([to_bytes(grid, data) for grid in grids], rows, _labels(data, rows))
     stream = io.BytesIO()
     picture.save(stream, format="PNG")
     write_file(path, stream.getvalue())
@@ -105,7 +105,7 @@ def _labels(data: Data, rows: list[tuple[int, int]]) -> list[str]:
     return [name if name.isascii() else str(place) for name, (place, _) in zip(names, rows, strict=True)]
 
 
-def _to_bytes(images: torch.Tensor, data: Data) -> torch.Tensor:
+def to_bytes(images: torch.Tensor, data: Data) -> torch.Tensor:
     """Returns (N, H, W, C) uint8 pixels of images as a model gets them, undoing the scaling where it is known."""
     shift, scale = data.preprocessing.get("shift"), data.preprocessing.get("scale")
     channels = images.shape[1]
@@ -138,12 +138,12 @@ def _picture(grids: list[torch.Tensor], rows: list[tuple[int, int]], labels: lis
         for column in range(count):
             for number, grid in enumerate(grids):
                 left = margin + number * (grid_width + _BETWEEN) + column * (cell[0] + _GAP)
-                picture.paste(_image(grid[place], cell), (left, top))
+                picture.paste(image_of(grid[place], cell), (left, top))
             place += 1
     return picture
 
 
-def _image(pixels: torch.Tensor, cell: tuple[int, int]) -> Image:
+def image_of(pixels: torch.Tensor, cell: tuple[int, int]) -> Image:
     from PIL import Image
 
     array = pixels.numpy()

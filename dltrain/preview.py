@@ -28,23 +28,23 @@ def lines(data: Data, split: str, count: int) -> Iterator[str]:
     batch = data.splits[split].head(count)
     targets = [
         (name or "target", list(_target_texts(data, name, tensor, task)))
-        for name, tensor, task in _targets(data.task, batch.targets)
+        for name, tensor, task in targets_of(data.task, batch.targets)
     ]
     if batch.weights is not None:
         targets.append(("weight in the loss", [number(weight) for weight in batch.weights.tolist()]))
     yield ""
     yield f"the first {batch.size} of {split}, as a model gets them:"
-    inputs = list(_inputs(data.task, batch))
+    inputs = list(inputs_of(data.task, batch))
     for place, (name, tensor, spec) in enumerate(inputs, 1):
         shown = targets if place == len(inputs) else []
         yield f"  {name or 'inputs'}: {spec.dtype} {'x'.join(map(str, spec.shape))}{_vocabulary_note(spec)}"
         yield from (f"  {line}" for line in _sample_lines(data, name, tensor, spec, shown))
-    for name, _, task in _targets(data.task, batch.targets):
+    for name, _, task in targets_of(data.task, batch.targets):
         yield ""
         yield from _summary(data, name, task)
 
 
-def _inputs(task: Task, batch: Batch) -> Iterator[tuple[str, torch.Tensor, InputSpec]]:
+def inputs_of(task: Task, batch: Batch) -> Iterator[tuple[str, torch.Tensor, InputSpec]]:
     if isinstance(batch.inputs, dict):
         specs = task.inputs if isinstance(task.inputs, dict) else {}
         for name, tensor in batch.inputs.items():
@@ -53,7 +53,7 @@ def _inputs(task: Task, batch: Batch) -> Iterator[tuple[str, torch.Tensor, Input
         yield "", batch.inputs, task.input
 
 
-def _targets(task: Task, targets: Tensors) -> Iterator[tuple[str, torch.Tensor, Task]]:
+def targets_of(task: Task, targets: Tensors) -> Iterator[tuple[str, torch.Tensor, Task]]:
     if isinstance(targets, dict):
         yield from ((name, tensor, task.heads.get(name, task)) for name, tensor in targets.items())
     else:
@@ -81,7 +81,7 @@ def _sample_lines(
         yield from _columns(features_of(data, name, inputs.shape[1]), inputs, below)
         return
     elif inputs.dim() == 3:
-        texts = [_steps(row) for row in inputs]
+        texts = [steps_text(row) for row in inputs]
     else:
         texts = [f"{number(float(row.min()))} to {number(float(row.max()))}" for row in inputs.float()]
     for place, text in enumerate(texts):
@@ -134,7 +134,7 @@ def _columns(features: list[Feature], inputs: torch.Tensor, below: list[list[str
         yield "(in brackets: before scaling)"
 
 
-def _steps(series: torch.Tensor) -> str:
+def steps_text(series: torch.Tensor) -> str:
     """Returns the last steps of a (T, D) series, which are nearest to what is predicted."""
     steps = [number(float(step[0])) if len(step) == 1 else _numbers(step) for step in series[-MOST_STEPS:]]
     return ("... " if len(series) > MOST_STEPS else "") + "  ".join(steps)

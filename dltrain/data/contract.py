@@ -157,6 +157,12 @@ class Split(ABC):
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from number ``start`` on; the last one may be smaller."""
 
+    def evaluation_order(self) -> torch.Tensor | None:
+        """Returns the places in their source of the samples of epoch 0, (N,) int64 on the CPU; None where a split that
+        is not shuffled takes them as they stand.
+        """
+        return None
+
 
 class Source(ABC):
     """The samples of one split, wherever they lie."""

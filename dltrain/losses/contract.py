@@ -18,7 +18,7 @@ import torch
 
 from dltrain import registry
 from dltrain.config import setting
-from dltrain.data import IGNORED, Data, Source, Task, Tensors
+from dltrain.data import IGNORED, Data, Source, Task, Tensors, size_of
 from dltrain.errors import ConfigError, did_you_mean
 
 YES_NO = ("binary", "multilabel")
@@ -73,6 +73,10 @@ class Loss(ABC):
                 samples, not by the sum of weights, so that batches add up to what the whole would give.
         """
 
+    def of_each(self, outputs: Tensors, targets: Tensors) -> torch.Tensor:
+        """Returns the loss of each sample by itself, (B,): of several steps the mean over those with a target."""
+        return torch.stack([self(_row(outputs, row), _row(targets, row)) for row in range(size_of(targets))])
+
     def check_data(self, data: Data, head: str | None = None) -> None:  # noqa: B027 - most losses take all there is
         """Looks at the targets before the training, where the loss cannot take all that its task may have.
 
@@ -116,8 +120,25 @@ class MeanLoss(Loss):
         losses = self.function(outputs, targets, reduction="none", **self.arguments).reshape(len(weights), -1)
         return (losses.mean(dim=1) * weights).mean()
 
+    def of_each(self, outputs: Tensors, targets: Tensors) -> torch.Tensor:
+        assert isinstance(outputs, torch.Tensor) and isinstance(targets, torch.Tensor)
+        outputs = in_full_precision(outputs)
+        if self.per_step:
+            losses, has_target = self._of_steps(outputs, targets)
+            return losses.sum(dim=1) / has_target.sum(dim=1).clamp(min=1)
+        if self.compared is not None:
+            outputs, targets = self.compared(outputs, targets)
+        return self.function(outputs, targets, reduction="none", **self.arguments).reshape(len(outputs), -1).mean(dim=1)
+
     def _over_steps(self, outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
         """Divides by hand, because a mean over no step at all would not be a number."""
+        losses, has_target = self._of_steps(outputs, targets)
+        if weights is not None:
+            losses = losses * weights[:, None]
+        return losses.sum() / has_target.sum().clamp(min=1)
+
+    def _of_steps(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the loss of each step, 0 where it has no target, and whether it has one, both (B, T)."""
         rows, classes = outputs.flatten(0, 1), targets.flatten()
         has_target = classes != IGNORED
         classes = torch.where(has_target, classes, 0)  # any class will do: these steps are taken out below
@@ -125,9 +146,7 @@ class MeanLoss(Loss):
             rows, classes = self.compared(rows, classes)
         losses = self.function(rows, classes, reduction="none", **self.arguments).reshape(len(rows), -1).mean(dim=1)
         losses = torch.where(has_target, losses, 0)
-        if weights is not None:
-            losses = losses.reshape(len(weights), -1) * weights[:, None]
-        return losses.sum() / has_target.sum().clamp(min=1)
+        return losses.reshape(targets.shape), has_target.reshape(targets.shape)
 
     def check_data(self, data: Data, head: str | None = None) -> None:
         if self.check is None:
@@ -136,6 +155,13 @@ class MeanLoss(Loss):
             targets = known_targets(source, head)
             if targets.numel():
                 self.check(targets)
+
+
+def _row(tensors: Tensors, place: int) -> Tensors:
+    """Returns a batch of one of its samples."""
+    if isinstance(tensors, dict):
+        return {name: tensor[place : place + 1] for name, tensor in tensors.items()}
+    return tensors[place : place + 1]
 
 
 def count_targets(targets: torch.Tensor) -> torch.Tensor:
@@ -180,6 +206,12 @@ class HeadsLoss(Loss):
         assert isinstance(targets, dict)
         losses = [self.shares[name] * loss(by_name[name], targets[name], weights) for name, loss in self.heads.items()]
         return torch.stack(losses).sum()
+
+    def of_each(self, outputs: Tensors, targets: Tensors) -> torch.Tensor:
+        by_name = by_head(self.task, outputs)
+        assert isinstance(targets, dict)
+        losses = [self.shares[name] * loss.of_each(by_name[name], targets[name]) for name, loss in self.heads.items()]
+        return torch.stack(losses).sum(dim=0)
 
     def check_data(self, data: Data, head: str | None = None) -> None:
         for name, loss in self.heads.items():

@@ -219,6 +219,9 @@ class RaggedSplit(Split):
             widths = [int(ragged.lengths[indices].max()) for ragged in self.host.sequences]
             yield self.stored.batch(places, widths, augment)
 
+    def evaluation_order(self) -> torch.Tensor | None:
+        return self._order(0)
+
     def _order(self, epoch: int) -> torch.Tensor:
         """Returns the places of the samples of an epoch in their order, (N,) int64 on the CPU."""
         size, count = self.batch_size, self.num_samples
