@@ -45,7 +45,7 @@ complete -c dltrain -f -a '(dltrain __complete 1 -- (commandline -opc) (commandl
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 _WITH_RUN = ("resume", "evaluate", "generate", "board")
-_WITH_CONFIG = ("summary", "check", "explain")
+_WITH_CONFIG = ("lr-find", "summary", "check", "explain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

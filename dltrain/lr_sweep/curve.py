@@ -95,9 +95,9 @@ def suggest(curve: Curve) -> dict[str, Suggestion]:
     tenth     a tenth of the turning point, the last rate before the loss climbs (Geron 2022, "Hands-On Machine
               Learning", ch. 11: the best rate is "about 10 times lower than the turning point"; fastai's ``minimum``).
 
-    The first tenth is left out, where the mean is of few batches, and the last five points (as in fastai); and for the
-    first two rules what comes after the loss has reached its bottom. At the bottom is what is above the lowest by no
-    more than chance or a hundredth of the fall.
+    The first tenth is left out, where the mean is of few batches, and the last five points (as in fastai). The first
+    two rules look at the fall alone: from where the loss leaves the height at which it began to where it first reaches
+    its lowest, each within chance or a hundredth of the fall.
     """
     first = len(curve.rates) // 10
     places = range(first, len(curve.rates) - _LAST_LEFT_OUT)
@@ -107,7 +107,9 @@ def suggest(curve: Curve) -> dict[str, Suggestion]:
     start, lowest = curve.smoothed[first], min(curve.smoothed[first:])
     margin = max(_LEAST_FALL * (start - lowest), curve.noise())
     bottom = [place for place in range(first, len(curve.rates)) if curve.smoothed[place] <= lowest + margin]
-    falling = range(first, min(bottom[0], places[-1]) + 1)
+    end = min(bottom[0], places[-1])
+    top = [place for place in range(first, end) if curve.smoothed[place] >= start - margin]
+    falling = range(top[-1], end + 1)
     return {
         "steepest": _steepest(curve, falling, max(1, len(places) // 20)),
         "valley": _valley(curve, falling),
