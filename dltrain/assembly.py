@@ -14,6 +14,7 @@ from torch import nn
 
 from dltrain import (
     device,
+    freezing,
     gradient_free,
     optimizers,
     registry,
@@ -78,8 +79,7 @@ def build(config: Config) -> Parts:
     seed.seed_everything(config.seed)
     model = loss = None
     with _collected(problems):
-        model = registry.build("model", config.model, task=data.task).to(target)
-        transfer.freeze(model, config.transfer)
+        model = build_model(config, data, target)
     with _collected(problems):
         loss = registry.build("loss", config.loss, task=data.task)
         loss.check_data(data)
@@ -104,6 +104,18 @@ def build(config: Config) -> Parts:
         size = len(data.train)
     device.set_threads(config.device.threads, size, min(config.trainer.batch_size, len(data.train)))
     return Parts(config, target, data, model, loss)
+
+def build_model(config: Config, data: Data, target: torch.device) -> nn.Module:
+    """Builds the model with the first weights that the seed gives it; this starts the training's chance anew.
+
+    Raises:
+        ConfigError: it does not fit the data.
+    """
+    seed.seed_everything(config.seed)
+    model: nn.Module = registry.build("model", config.model, task=data.task).to(target)
+    freezing.freeze(model, config.transfer)
+    return model
+
 
 
 def _monitors(config: Config) -> Iterator[tuple[str, str]]:
@@ -150,9 +162,9 @@ def build_step(parts: Parts) -> steps.Step:
         config.optimizer,
         parts.model.named_parameters(),
         config.parameter_groups.groups,
-        later=transfer.trained_later(parts.model, config.transfer),
+        later=freezing.trained_later(parts.model, config.transfer),
     )
-    transfer.check_some_train(parts.model)
+    freezing.check_some_train(parts.model, config.transfer, optimizer)
     return steps.build(
         parts.model,
         parts.loss,
@@ -191,7 +203,7 @@ def build_trainer(parts: Parts, step: steps.Step, folder: RunFolder, container: 
         learning_rate=config.optimizer.lr,
         callbacks=callbacks,
         history=History(folder.metrics),
-        freezing=transfer.freezing(parts.model, config.transfer, step.parameters),
+        freezing=freezing.build(parts.model, config.transfer, step.parameters),
         autocast=step.autocast,
         fingerprint=together(parts.fingerprints),
     )

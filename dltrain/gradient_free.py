@@ -116,6 +116,8 @@ def mistakes(config: Config, model: nn.Module, data: Data, loss: Loss | None) ->
         "loss.l2": bool(penalties.l2),
         "optimizer.groups": bool(config.parameter_groups.groups),
         "model.freeze": bool(config.transfer.freeze),
+        "model.unfreeze_after": bool(config.transfer.unfreeze_after),
+        "model.freeze_after": bool(config.transfer.freeze_after),
         "model.init_from": isinstance(model, FittedModel) and config.transfer.init_from is not None,
     }
     name, without = config.model.name, "is fitted" if isinstance(model, FittedModel) else "learns"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dltrain import layers, optimizers, registry, seed, transfer, trial
+from dltrain import freezing, layers, optimizers, registry, seed, trial
 from dltrain.config import Config
 from dltrain.data import Batch, Task, Tensors
 from dltrain.errors import ConfigError
@@ -57,7 +57,7 @@ def _draw_on(device: torch.device, config: Config, task: Task) -> Sketch:
     seed.seed_everything(config.seed)
     with device:
         model: nn.Module = registry.build("model", config.model, task=task)
-    transfer.freeze(model, config.transfer)
+    freezing.freeze(model, config.transfer)
     state: int | None = 0
     if not isinstance(model, (RuleModel, FittedModel)):
         state = _optimizer_bytes(config, model)
@@ -81,7 +81,7 @@ def _optimizer_bytes(config: Config, model: nn.Module) -> int | None:
     Raises:
         ConfigError: groups of parameters that do not fit the model.
     """
-    later = transfer.trained_later(model, config.transfer)
+    later = freezing.trained_later(model, config.transfer)
     groups = config.parameter_groups.groups
     if optimizers.needs_closure(optimizers.build(config.optimizer, model.named_parameters(), groups, later=later)):
         return None  # it grows with each update

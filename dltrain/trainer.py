@@ -22,12 +22,12 @@ from dltrain.data import Split, Task
 from dltrain.durations import seconds_of
 from dltrain.errors import DivergedError
 from dltrain.evaluate import evaluate
+from dltrain.freezing import Freezing
 from dltrain.history import History, Row
 from dltrain.metrics import Metrics
 from dltrain.models import FittedModel, device_of
 from dltrain.schedulers import Schedule
 from dltrain.steps import Step, place_in_update
-from dltrain.transfer import Freezing
 from dltrain.weights import load_weights
 
 # The loss is looked at for NaN after so many batches at the latest. Each look waits for the device once.

@@ -1,11 +1,10 @@
-"""Transfer learning: first weights from another run or a file, and parameters that are not trained for a time."""
+"""Transfer learning: first weights from another run or a file."""
 
 from __future__ import annotations
 
 import pickle
 import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,15 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from dltrain import averages, checkpoint, packing, patterns, run_folder
+from dltrain import averages, checkpoint, packing, run_folder
 from dltrain.averages import Weights
-from dltrain.config import TransferSettings
 from dltrain.errors import CheckpointError, ConfigError, did_you_mean
 
 # Where programs put the weights in a file that holds more than these.
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")
 _FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _MAX_LINES = 5
-
-
-# --- first weights ----------------------------------------------------------------------------------------
 
 
 def source(init_from: str) -> Path:
@@ -182,90 +176,3 @@ def _state_dict(content: Any) -> Weights:
         if isinstance(content.get(key), dict):
             return _state_dict(content[key])
     return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
-
-
-# --- frozen parameters ------------------------------------------------------------------------------------
-
-
-def freeze(model: nn.Module, settings: TransferSettings) -> None:
-    """Takes the gradient from the parameters that the patterns fit.
-
-    Raises:
-        ConfigError: a pattern fits none, or there is nothing to unfreeze.
-    """
-    if settings.unfreeze_epoch is not None and not settings.freeze:
-        raise ConfigError(
-            f"model.unfreeze_epoch = {settings.unfreeze_epoch}: nothing is frozen. Say what is: model.freeze=[PATTERN]"
-        )
-    named = dict(model.named_parameters())
-    for name in _frozen_names(model, settings):
-        named[name].requires_grad_(False)
-
-
-def trained_later(model: nn.Module, settings: TransferSettings) -> frozenset[str]:
-    """Returns the names of the parameters that are frozen now and trained later."""
-    return _frozen_names(model, settings) if settings.unfreeze_epoch is not None else frozenset()
-
-
-def check_some_train(model: nn.Module) -> None:
-    """
-    Raises:
-        ConfigError: nothing would be trained until something is unfrozen.
-    """
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ConfigError(
-            "model.freeze: every parameter is frozen, so there is nothing to train before model.unfreeze_epoch. "
-            "Leave some free, such as those of the last layer"
-        )
-
-
-def _frozen_names(model: nn.Module, settings: TransferSettings) -> frozenset[str]:
-    named = [name for name, _ in model.named_parameters()]
-    frozen = patterns.fitting("model.freeze", settings.freeze, named).values()
-    return frozenset().union(*frozen) if settings.unfreeze_epoch != 0 else frozenset()
-
-
-@dataclass(frozen=True)
-class Freezing:
-    """What is frozen while a model is trained, as a function of the epoch alone.
-
-    Layers of batch or instance normalisation whose parameters are all frozen stay in evaluation mode as well: their
-    statistics are those that the frozen layers before and after them were trained with, and must not move.
-
-    Attributes:
-        later: parameters that are frozen until ``unfreeze_epoch``.
-        statistics: normalisation layers, each with its parameters.
-    """
-
-    later: tuple[nn.Parameter, ...]
-    unfreeze_epoch: int | None
-    statistics: tuple[tuple[nn.Module, tuple[nn.Parameter, ...]], ...]
-
-    def apply(self, epoch: int) -> None:
-        """Freezes what is frozen in an epoch; called when the model is in training mode."""
-        trains = self.unfreeze_epoch is not None and epoch >= self.unfreeze_epoch
-        for parameter in self.later:
-            parameter.requires_grad_(trains)
-        for layer, parameters in self.statistics:
-            layer.train(any(parameter.requires_grad for parameter in parameters))
-
-
-def freezing(model: nn.Module, settings: TransferSettings, trained: list[nn.Parameter]) -> Freezing | None:
-    """Returns what is frozen in a training, or None where nothing has to be done for it.
-
-    Args:
-        model: after ``freeze``, and after the optimizer froze what it does not train.
-        trained: the parameters that the optimizer has.
-    """
-    held = {id(parameter) for parameter in trained}
-    named = dict(model.named_parameters())
-    later = [named[name] for name in trained_later(model, settings) if id(named[name]) in held]
-    statistics = []
-    for layer in model.modules():
-        parameters = tuple(layer.parameters(recurse=False))
-        tracks = isinstance(layer, _NormBase) and layer.track_running_stats
-        if tracks and parameters and not any(parameter.requires_grad for parameter in parameters):
-            statistics.append((layer, parameters))
-    if not later and not statistics:
-        return None
-    return Freezing(tuple(later), settings.unfreeze_epoch, tuple(statistics))

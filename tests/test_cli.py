@@ -123,13 +123,15 @@ TOGETHER = {
         "optimizer.momentum=0.9": "optimizer=nesterov, optimizer=rmsprop and optimizer=sgd.",
         "model.votes=plain": "It belongs to model=knn.",
         "model.qqq=1": (
-            "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, bias, init."
+            "model has: init_from, freeze, unfreeze_epoch, unfreeze_after, freeze_after, name, hidden, activation, "
+            "norm, dropout, bias, init."
         ),
         "foo/bar=3": "hydra/sweeper, loss, model, optimizer, scheduler, sweep, trainer.",
         "callbacks.chekpoint.monitor=x": "Did you mean 'callbacks.checkpoint.monitor'?",
         "callbacks.checkpoint.monitr=x": "Did you mean 'callbacks.checkpoint.monitor'?",
         "model._target_=os.mkdir": (
-            "model has: init_from, freeze, unfreeze_epoch, name, hidden, activation, norm, dropout, bias, init."
+            "model has: init_from, freeze, unfreeze_epoch, unfreeze_after, freeze_after, name, hidden, activation, "
+            "norm, dropout, bias, init."
         ),
     },
     "added": {

@@ -1,4 +1,4 @@
-"""First weights from runs and files, what is frozen, and that a run goes on without what it started from."""
+"""First weights from runs and files, and that a run goes on without what it started from."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import safetensors.torch
 import torch
 from killing import assert_same
 from torch import nn
-from training import build_trainer, configure, resume, rows_of, train, without_times
+from training import configure, resume, train
 
 from dltrain import assembly, run, transfer
 from dltrain.checkpoint import load_state
-from dltrain.config import TransferSettings
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.run_folder import RunFolder
 from dltrain.trained import load_trained
@@ -254,127 +253,3 @@ def test_in_a_multirun_the_last_run_is_no_fixed_one(dltrain):
     answer = dltrain("-m", "data=iris", *QUICK, "model.init_from=last", "seed=1,2")
     assert answer.code == 8
     assert "model.init_from = 'last': in a multirun that is the run before. Give the run's name" in answer.err
-
-
-# --- frozen parameters ------------------------------------------------------------------------------------
-
-
-def trained_in(folder: Path, *overrides: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Trains; returns the first weights and the last."""
-    trainer = build_trainer(folder, *overrides)
-    before = copied(trainer.model)
-    trainer.fit()
-    return before, copied(trainer.model)
-
-
-def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
-    return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lbfgs"])
-def test_what_is_frozen_does_not_move(optimizer, tmp_path):
-    frozen = "model.freeze=['layers.1.*','*.3.bias']"
-    before, after = trained_in(tmp_path, *SMALL, frozen, f"optimizer={optimizer}", "trainer.max_epochs=2")
-    assert changed(before, after) == {"layers.3.weight", "layers.5.weight", "layers.5.bias"}
-
-
-def test_normalisation_that_is_wholly_frozen_keeps_its_statistics(tmp_path):
-    parameters = ["layers.1.*", "layers.2.*", "layers.5.weight"]
-    overrides = (*NORMED, f"model.freeze={parameters}", "trainer.evaluate_every_steps=2", "trainer.max_epochs=3")
-    before, after = trained_in(tmp_path, *overrides)
-    assert not any(name.startswith(("layers.1.", "layers.2.")) for name in changed(before, after))
-    assert {"layers.5.bias", "layers.5.running_mean", "layers.5.running_var"} <= changed(before, after)
-
-
-def test_normalisation_that_a_group_of_the_optimizer_freezes_keeps_its_statistics_too(tmp_path):
-    groups = "optimizer.groups={'layers.2.*': {frozen: true}}"
-    before, after = trained_in(tmp_path, *NORMED, groups, "trainer.max_epochs=2")
-    assert not any(name.startswith("layers.2.") for name in changed(before, after))
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
-def test_from_an_epoch_on_everything_is_trained(optimizer, tmp_path):
-    overrides = (*NORMED, "model.freeze=['layers.1.*','layers.2.*']", "model.unfreeze_epoch=2")
-    overrides = (*overrides, f"optimizer={optimizer}")
-    before, after = trained_in(tmp_path / "a", *overrides, "trainer.max_epochs=2")
-    assert not any(name.startswith(("layers.1.", "layers.2.")) for name in changed(before, after))
-    before, after = trained_in(tmp_path / "b", *overrides, "trainer.max_epochs=3")
-    assert changed(before, after) >= {"layers.1.weight", "layers.2.weight", "layers.2.running_mean"}
-
-
-def test_unfreezing_goes_with_a_lower_rate_for_lower_layers(tmp_path):
-    overrides = (*SMALL, "model.freeze=['layers.1.*']", "model.unfreeze_epoch=1", "optimizer=sgd", "optimizer.lr=0.1")
-    groups = "optimizer.groups={'layers.1.*': {lr: 0.001}, 'layers.3.weight': {frozen: true}}"
-    trainer = build_trainer(tmp_path, *overrides, groups, "trainer.max_epochs=1", "scheduler=linear")
-    rates = {group["pattern"]: group["initial_lr"] for group in trainer.step.optimizer.param_groups}
-    assert rates == {"": 0.1, "layers.1.*": 0.001}
-    before = copied(trainer.model)
-    trainer.fit()
-    assert changed(before, copied(trainer.model)) == {"layers.3.bias", "layers.5.weight", "layers.5.bias"}
-    assert trainer.freezing is not None
-    trainer.freezing.apply(1)
-    free = {name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad}
-    assert free == {"layers.1.weight", "layers.1.bias", "layers.3.bias", "layers.5.weight", "layers.5.bias"}
-    before = copied(trainer.model)
-    batch = next(trainer.train.batches(1))
-    trainer.step(batch)
-    moved = changed(before, copied(trainer.model))
-    assert {"layers.1.weight", "layers.5.weight"} <= moved and "layers.3.weight" not in moved
-    own = trainer.step.optimizer.param_groups
-    assert own[1]["lr"] == pytest.approx(own[0]["lr"] / 100)
-
-
-@pytest.mark.parametrize("stop", [4, 6, 8])
-def test_a_run_goes_on_to_the_same_bits_across_the_unfreezing(stop, tmp_path):
-    overrides = (*NORMED, "model.freeze=['layers.1.*','layers.2.*']", "model.unfreeze_epoch=2", "optimizer=adam")
-    whole = train(tmp_path / "whole", *overrides, "trainer.max_steps=11", callbacks=("checkpoint",))
-    train(tmp_path / "parts", *overrides, f"trainer.max_steps={stop}", callbacks=("checkpoint",))
-    parts = resume(tmp_path / "parts", "trainer.max_steps=11")
-    assert parts is not None
-    for pointer in ("last", "best"):
-        found = [load_state(outcome.folder, pointer)[1] for outcome in (whole, parts)]
-        for state in found:
-            state.get("row", {}).pop("epoch_seconds", None)
-        assert_same(*found)
-    assert without_times(rows_of(tmp_path / "whole")) == without_times(rows_of(tmp_path / "parts"))
-
-
-def test_a_plain_training_has_nothing_to_freeze(tmp_path):
-    assert build_trainer(tmp_path, *NORMED).freezing is None
-
-
-def test_the_summary_counts_what_is_trained(tmp_path):
-    overrides = (*SMALL, "model.freeze=['layers.1.*']", "model.unfreeze_epoch=1", "trainer.max_epochs=1")
-    outcome = train(tmp_path / "run", *overrides, callbacks=("summary",))
-    log = outcome.folder.log.read_text(encoding="utf-8")
-    assert "mlp: 115 parameters, 75 of them trained, more after 1 epoch; optimizer sgd" in log
-
-
-@pytest.mark.parametrize(
-    ("overrides", "problem"),
-    [
-        (
-            ("model.freeze=['layer.1.*']",),
-            "model.freeze: no parameter fits 'layer.1.*'. Did you mean 'layers.1.bias'?",
-        ),
-        (
-            ("model.unfreeze_epoch=1",),
-            "model.unfreeze_epoch = 1: nothing is frozen. Say what is: model.freeze=[PATTERN]",
-        ),
-        (
-            ("model.freeze=['*']", "model.unfreeze_epoch=1"),
-            "model.freeze: every parameter is frozen, so there is nothing to train before model.unfreeze_epoch. "
-            "Leave some free, such as those of the last layer",
-        ),
-    ],
-)
-def test_mistakes_are_said_before_anything_is_written(overrides, problem, tmp_path):
-    with pytest.raises(ConfigError) as caught:
-        train(tmp_path / "run", *SMALL, *overrides)
-    assert caught.value.problems == [problem] and not (tmp_path / "run").exists()
-
-
-def test_unfreezing_from_the_first_epoch_on_freezes_nothing():
-    model = network()
-    transfer.freeze(model, TransferSettings(init_from=None, freeze=["*"], unfreeze_epoch=0))
-    assert all(parameter.requires_grad for parameter in model.parameters())

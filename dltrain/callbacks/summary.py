@@ -36,7 +36,7 @@ class Summary(Callback):
             "model   %s: %s parameters%s; %s",
             config.model.name,
             f"{count_parameters(trainer.model):,}",
-            _trained(trainer.model, config.transfer.unfreeze_epoch),
+            _trained(trainer),
             _learns(trainer.model, config),
         )
         for note in notes_of(trainer.model):
@@ -58,13 +58,14 @@ def _learns(model: nn.Module, config: Config) -> str:
     return f"{by}, lr {config.optimizer.lr:g}"
 
 
-def _trained(model: nn.Module, unfreeze_epoch: int | None) -> str:
-    """Returns how many parameters are trained, where it is a part of them."""
-    trained = count_parameters(model, trained=True)
-    if not 0 < trained < count_parameters(model):
+def _trained(trainer: Trainer) -> str:
+    """Returns how many parameters are trained, where it is a part of them or will be."""
+    trained, later = count_parameters(trainer.model, trained=True), ""
+    if trainer.freezing is not None and trainer.freezing.described():
+        later = f", {trainer.freezing.described()}"
+    elif not 0 < trained < count_parameters(trainer.model):
         return ""
-    after = "" if unfreeze_epoch is None else f", more after {unfreeze_epoch} epoch{'s' if unfreeze_epoch != 1 else ''}"
-    return f", {trained:,} of them trained{after}"
+    return f", {trained:,} of them trained{later}"
 
 
 def describe_task(task: Task) -> str:

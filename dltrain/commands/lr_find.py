@@ -123,7 +123,7 @@ def _folder(config: Config, output: str | None) -> RunFolder:
 
 def _sweep(config: Config, settings: LRSweepSettings) -> tuple[Parts, Curve, str]:
     """Builds what a training would, and sweeps; also returns how long the sweep took."""
-    from dltrain import lr_sweep, transfer
+    from dltrain import freezing, lr_sweep
     from dltrain.assembly import build, build_step, start_from
     from dltrain.console import duration
     from dltrain.guards import memory_errors
@@ -143,7 +143,7 @@ def _sweep(config: Config, settings: LRSweepSettings) -> tuple[Parts, Curve, str
             settings,
             learning_rate=config.optimizer.lr,
             accumulate=config.trainer.accumulate,
-            freezing=transfer.freezing(parts.model, config.transfer, step.parameters),
+            freezing=freezing.build(parts.model, config.transfer, step.parameters),
             watch=progress.show,
         )
     return parts, curve, duration(time.monotonic() - started)

@@ -87,6 +87,15 @@ class GroupSettings:
 
     Attributes:
         lr, weight_decay: None leaves the optimizer's own.
+    unfreeze_after: dict[str, int] = setting(
+        "By pattern of parameter names: epochs after which they are trained; before, they are frozen. It holds before "
+        "unfreeze_epoch. {layers.1.*: 4, layers.3.*: 2} unfreezes one layer after the other, from the last to the "
+        "first.",
+        min=0,
+    )
+    freeze_after: dict[str, int] = setting(
+        "By pattern of parameter names: epochs after which they are no longer trained.", min=1
+    )
     """
 
     lr: float | None = dataclasses.field(

@@ -12,11 +12,11 @@ from torch import nn
 
 from dltrain.config import setting
 from dltrain.data import Batch, Split
+from dltrain.freezing import Freezing
 from dltrain.lr_sweep.curve import Curve
 from dltrain.models import FittedModel, RuleModel
 from dltrain.rewind import rewound
 from dltrain.steps import Step, place_in_update
-from dltrain.transfer import Freezing
 
 # Optimizers whose learning rate is no factor of each update, so that sweeping it would show nothing.
 _OTHER_MEANING = {

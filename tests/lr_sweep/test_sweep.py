@@ -11,7 +11,7 @@ from killing import assert_same
 from torch import nn
 from training import configure
 
-from dltrain import assembly, config, registry, seed, transfer
+from dltrain import assembly, config, freezing, registry, seed
 from dltrain.losses.contract import Loss
 from dltrain.lr_sweep import SweepSettings, note, rates, refusal, sweep
 
@@ -37,7 +37,7 @@ def run(parts, step, wanted=None, **more):
         wanted or settings(),
         learning_rate=parts.config.optimizer.lr,
         accumulate=trainer.accumulate,
-        freezing=transfer.freezing(parts.model, parts.config.transfer, step.parameters),
+        freezing=freezing.build(parts.model, parts.config.transfer, step.parameters),
         **more,
     )
 
