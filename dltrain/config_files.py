@@ -91,12 +91,26 @@ def completed(container: dict[str, Any]) -> dict[str, Any]:
     for group, component in container.items():
         if isinstance(component, dict) and (group == "trainer" or isinstance(component.get("name"), str)):
             path = config_dir() / group / f"{component.get('name', 'default')}.yaml"
-            own = values(path).get(group, {}) if path.is_file() else {}
-            whole[group] = {**entry_values().get(group, {}), **own, **component}
+            whole[group] = {**entry_values().get(group, {}), **_inherited_values(path), **component}
     callbacks = container.get("callbacks")
     if isinstance(callbacks, dict):
         whole["callbacks"] = {key: _completed_callback(component) for key, component in callbacks.items()}
     return whole
+
+
+def _inherited_values(path: Path) -> dict[str, Any]:
+    """Returns the values of an option and of those beside it that its defaults list names; {} where it is not ours."""
+    import yaml
+
+    if not path.is_file():
+        return {}
+    merged: dict[str, Any] = {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for name in content.get("defaults", []):
+        if isinstance(name, str) and name != "_self_":
+            merged |= _inherited_values(path.parent / f"{name}.yaml")
+    merged.update(values(path).get(path.parent.name, {}))
+    return merged
 
 
 def _completed_callback(component: Any) -> Any:

@@ -128,6 +128,20 @@ def test_the_config_of_an_old_run_gets_what_is_new():
     assert "data" not in new  # what an old config lacks as a whole is no setting that is new
 
 
+def test_the_callbacks_of_an_old_run_get_what_is_new_each_under_its_own_key():
+    mine, other = {"name": "my_callback", "size": 3}, {"every": 2}
+    old = {"saves": {"name": "checkpoint", "monitor": "val/f1", "keep_last": 7}, "mine": mine, "other": other}
+    new = config_files.completed({"callbacks": old})["callbacks"]
+    assert new["mine"] == mine and new["other"] == other
+    assert new["saves"]["monitor"] == "val/f1" and new["saves"]["keep_last"] == 7
+    assert new["saves"]["keep_every_epochs"] is None
+
+
+def test_what_an_option_takes_from_another_is_new_too():
+    values = config_files.values(config_files.config_dir() / "sweep" / "auto.yaml")["sweep"]
+    assert config_files.completed({"sweep": {"name": "grid"}})["sweep"] == {**values, "name": "grid"}
+
+
 @pytest.mark.parametrize(
     ("value", "flat"),
     [
