@@ -69,13 +69,14 @@ class Album:
             self.board.text(tag, markdown(*table(entries)), step)
 
     def begin(self, trainer: Trainer, every_epochs: int) -> None:
-        """Removes what a resumed run will write again, or would not have written had it never ended."""
+        """Removes what a resumed run will write again, and what it showed of its last row alone because it ended."""
         if not self.folder.is_dir():
             return
         sweep_temporary_files(self.folder)
         for path in self.folder.iterdir():
             found = re.match(r"epoch-(\d+)[.-]", path.name)
-            if found and (int(found[1]) > trainer.state.epoch or int(found[1]) % every_epochs):
+            epoch = int(found[1]) if found else 0
+            if epoch > trainer.state.epoch or (epoch == trainer.state.epoch and epoch % every_epochs):
                 path.unlink(missing_ok=True)
 
 

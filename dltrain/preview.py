@@ -81,7 +81,7 @@ def _sample_lines(
         yield from _columns(features_of(data, name, inputs.shape[1]), inputs, below)
         return
     elif inputs.dim() == 3:
-        texts = [steps_text(row) for row in inputs]
+        texts = [_steps(row) for row in inputs]
     else:
         texts = [f"{number(float(row.min()))} to {number(float(row.max()))}" for row in inputs.float()]
     for place, text in enumerate(texts):
@@ -134,7 +134,7 @@ def _columns(features: list[Feature], inputs: torch.Tensor, below: list[list[str
         yield "(in brackets: before scaling)"
 
 
-def steps_text(series: torch.Tensor) -> str:
+def _steps(series: torch.Tensor) -> str:
     """Returns the last steps of a (T, D) series, which are nearest to what is predicted."""
     steps = [number(float(step[0])) if len(step) == 1 else _numbers(step) for step in series[-MOST_STEPS:]]
     return ("... " if len(series) > MOST_STEPS else "") + "  ".join(steps)

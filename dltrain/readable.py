@@ -19,11 +19,11 @@ from dltrain.data import IGNORED, Batch, Data, InputSpec, Task, Tensors
 from dltrain.data.text.tokens import END, PADDING, START, TextCodec, join
 from dltrain.losses import CTCLoss, HeadsLoss, Loss, by_head
 from dltrain.pictures import are_images
-from dltrain.preview import inputs_of, steps_text, targets_of
+from dltrain.preview import inputs_of, targets_of
 from dltrain.preview_features import Feature, features_of, unscaled
 
 # A table with more columns than this is not read by anyone.
-_MOST_COLUMNS = 20
+_MOST_COLUMNS = 60
 _MOST_VALUES = 8
 
 
@@ -117,7 +117,7 @@ class Reader:
         elif tensor.dim() == 2:
             yield from _table_columns(features_of(self.data, name, tensor.shape[1]), tensor.double())
         elif tensor.dim() == 3:
-            yield name or "last steps", [steps_text(series) for series in tensor]
+            yield from _series_columns(features_of(self.data, name, tensor.shape[2]), tensor.double())
 
     # --- targets and outputs ------------------------------------------------------------------------------
 
@@ -262,6 +262,17 @@ def _table_columns(features: list[Feature], values: torch.Tensor) -> Iterator[tu
         else:
             yield feature.name, [_unscaled(value, feature.shift, feature.scale) for value in column]
         place += width
+    if place < len(features):
+        yield f"and {len(features) - place} more", [""] * len(values)
+
+
+def _series_columns(features: list[Feature], values: torch.Tensor) -> Iterator[tuple[str, list[str]]]:
+    """Yields the last steps, which are nearest to what is predicted, of each feature of series (B, T, D)."""
+    before = "... " if values.shape[1] > _MOST_VALUES else ""
+    for place, feature in enumerate(features[:_MOST_VALUES]):
+        title = "last steps" if len(features) == 1 else f"last steps of {feature.name}"
+        last = values[:, -_MOST_VALUES:, place].tolist()
+        yield title, [before + " ".join(_unscaled(v, feature.shift, feature.scale) for v in row) for row in last]
 
 
 def _one_of(row: list[float], words: list[str]) -> str:
@@ -294,5 +305,5 @@ def _one_line(text: str, longest: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Returns text that Markdown leaves as it is."""
-    return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", text)
+    """Returns text that stays as it is in Markdown: what has a meaning there as an HTML entity."""
+    return re.sub(r"[\\`*_{}|<>\[\]#&~!]", lambda found: f"&#{ord(found[0])};", text)

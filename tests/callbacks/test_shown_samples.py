@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import itertools
 import math
 
+import markdown as tensorboard_markdown
 import pytest
 import torch
 from families import overrides_of, write_files
@@ -20,6 +22,7 @@ from dltrain import registry
 from dltrain.data import IGNORED, Data, InputSpec, Samples, Task
 from dltrain.errors import ConfigError
 from dltrain.evaluate import outputs_of
+from dltrain.readable import markdown
 
 RAGGED = ("data=iris", "trainer.batch_size=32")  # 3 batches an epoch
 NO_GRAPH = "callbacks.tensorboard.graph=false"
@@ -212,6 +215,25 @@ def test_values_stand_in_their_own_unit_and_under_their_own_names(files, tmp_pat
         original = table[f"{float(row['price: true']):.3f}"]
         assert original["sold"] == row["sold: true"] and original["kind"] == row["kind"]
         assert float(original["age"]) == pytest.approx(float(row["age"]), abs=0.01)
+
+
+def test_of_a_series_the_last_steps_stand_in_their_own_unit(tmp_path):
+    path = tmp_path / "series.csv"
+    path.write_text("value\n" + "".join(f"{100 + 10 * math.sin(i / 5):.4f}\n" for i in range(200)), encoding="utf-8")
+    words = ("data=series_csv", f"data.path={path}", "data.window=12", "model=gru", "model.hidden=4")
+    run = train(tmp_path, *words, "trainer.max_epochs=1", callbacks=("worst_errors",))
+    data = run.parts.data
+    shift, scale = data.preprocessing["shift"][0], data.preprocessing["scale"][0]
+    for row in read_csv(tmp_path / "worst_errors" / "epoch-0001.csv"):
+        series = data.validation.head(10**6).inputs[int(row["index"]), -8:, 0].double() * scale + shift
+        assert row["last steps"].startswith("... ")
+        assert [float(value) for value in row["last steps"].split()[1:]] == pytest.approx(series.tolist(), abs=1e-4)
+
+
+def test_texts_stay_what_they_are_in_tensorboard():
+    text = "<unk>기사 *해* | 짝_남_ `x` \\ <b>굵게</b> [a](b) &amp; ~~"
+    shown = tensorboard_markdown.markdown(markdown(["text"], [[text]]), extensions=["markdown.extensions.tables"])
+    assert html.unescape(shown.partition("<td>")[2].partition("</td>")[0]) == text
 
 
 def test_images_are_shown_with_their_classes(tmp_path, files):
