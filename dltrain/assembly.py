@@ -76,7 +76,6 @@ def build(config: Config) -> Parts:
     device.keep_freed_memory()
     data: Data = registry.build("data", config.data)
     problems: list[str] = []
-    seed.seed_everything(config.seed)
     model = loss = None
     with _collected(problems):
         model = build_model(config, data, target)
@@ -105,6 +104,7 @@ def build(config: Config) -> Parts:
     device.set_threads(config.device.threads, size, min(config.trainer.batch_size, len(data.train)))
     return Parts(config, target, data, model, loss)
 
+
 def build_model(config: Config, data: Data, target: torch.device) -> nn.Module:
     """Builds the model with the first weights that the seed gives it; this starts the training's chance anew.
 
@@ -115,7 +115,6 @@ def build_model(config: Config, data: Data, target: torch.device) -> nn.Module:
     model: nn.Module = registry.build("model", config.model, task=data.task).to(target)
     freezing.freeze(model, config.transfer)
     return model
-
 
 
 def _monitors(config: Config) -> Iterator[tuple[str, str]]:

@@ -120,6 +120,8 @@ def mistakes(config: Config, model: nn.Module, data: Data, loss: Loss | None) ->
         "model.freeze_after": bool(config.transfer.freeze_after),
         "model.init_from": isinstance(model, FittedModel) and config.transfer.init_from is not None,
     }
+    if trainer.on_divergence == "skip" or isinstance(model, FittedModel):
+        asked[f"trainer.on_divergence = {trainer.on_divergence}"] = trainer.on_divergence != "stop"
     name, without = config.model.name, "is fitted" if isinstance(model, FittedModel) else "learns"
     problems = [
         f"{key}: model={name} {without} without gradients, so this does not apply. Leave it out"

@@ -215,8 +215,20 @@ class SkippingStep(EagerStep):
         return result.detached()
 
     def _is_finite(self, result: Result) -> bool:
-        tensors = [result.loss, *(p.grad for p in self.parameters if p.grad is not None)]
-        return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        return all_finite([result.loss, *gradients, *running_statistics(self.model)])
+
+
+def all_finite(tensors: list[torch.Tensor]) -> bool:
+    """Tells whether all numbers are; waits for the device."""
+    return not tensors or bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
+def running_statistics(model: nn.Module) -> list[torch.Tensor]:
+    """Returns the means and variances that normalisation layers keep; other buffers may hold infinity, as masks do."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._NormBase)]
+    kept = [tensor for layer in layers for tensor in (layer.running_mean, layer.running_var)]
+    return [tensor for tensor in kept if tensor is not None]
 
 
 class ClosureStep(Step):

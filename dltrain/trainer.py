@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from dltrain import averages, conditions, optimizers, seed
+from dltrain import averages, conditions, divergence, optimizers, seed
 from dltrain.callbacks.base import HOOKS, Callback
 from dltrain.config import TrainerSettings
 from dltrain.data import Split, Task
+from dltrain.divergence import Mishaps
 from dltrain.durations import seconds_of
-from dltrain.errors import DivergedError
 from dltrain.evaluate import evaluate
 from dltrain.freezing import Freezing
 from dltrain.history import History, Row
@@ -41,7 +41,7 @@ class TrainState:
     Attributes:
         epoch: passes over the training data that are complete.
         batch: batches of the epoch now running that are done.
-        step: optimizer updates.
+        step: optimizer updates, those that ``on_divergence=skip`` left out too.
         samples: training samples computed.
     """
 
@@ -56,11 +56,14 @@ class Trainer:
 
     Attributes:
         state: where the training is.
+        mishaps: how often it was saved from diverging.
         row: the last row of figures; {} before the first.
         loss: the last batch's loss, on the device.
         stop_reason: why the training is to stop, or None.
         completed: whether it ended by itself, by a limit or a callback, and not by a signal or an error.
         time_is_up: whether it stops because ``max_time`` is used up.
+        deadline: when that is, by ``time.monotonic``.
+        rollback_rate: the rate to go on with in place of a trainer that diverged in this process; else None.
         test_figures: the final model's figures on the test split, by name; {} before the end or without a split.
         evaluation_metrics: of the split that was evaluated last; in ``on_validation_end`` the validation split.
     """
@@ -93,15 +96,17 @@ class Trainer:
         self.state = TrainState()
         self.row: Row = {}
         self.loss: torch.Tensor | None = None
+        self.mishaps = Mishaps()
         self.stop_reason: str | None = None
         self.interrupted_by: int | None = None
         self.time_is_up = False
         self.completed = False
         self.test_figures: dict[str, float] = {}
+        self.rollback_rate: float | None = None
         self.final_weights = "last"
         self._row_started = time.perf_counter()
         self._max_steps = settings.max_steps or float("inf")
-        self._deadline = float("inf")
+        self.deadline = float("inf")
         self._averaging = next((name for name, c in callbacks.items() if c.overrides("averaged_weights")), None)
         self._hooks = {hook: [getattr(c, hook) for c in callbacks.values() if c.overrides(hook)] for hook in HOOKS}
 
@@ -116,8 +121,10 @@ class Trainer:
         try:
             self._fire("on_fit_start")
             self._row_started = time.perf_counter()
-            if self.settings.max_time is not None:
-                self._deadline = time.monotonic() + seconds_of(self.settings.max_time)
+            if self.rollback_rate is not None:
+                self.set_base_learning_rate(self.rollback_rate)
+            if self.settings.max_time is not None and self.deadline == float("inf"):
+                self.deadline = time.monotonic() + seconds_of(self.settings.max_time)
             while not self._at_limit() and self.stop_reason is None:
                 self._train_epoch()
                 self._look_at_clock()
@@ -135,6 +142,7 @@ class Trainer:
         num_batches, row_due = self.train.num_batches, False
         step, metrics, on_step_end = self.step, self.metrics, self._hooks["on_step_end"]
         self._fire("on_epoch_start")
+        skipping = settings.on_divergence == "skip"
         self._set_learning_rate("epoch", state.epoch)
         self.model.train()
         if self.freezing is not None:
@@ -144,16 +152,19 @@ class Trainer:
                 self._set_learning_rate("step", state.step)
             share, update = place_in_update(self.train, settings.accumulate, state.batch, batch.size)
             self.loss, outputs, terms = step(batch, share, update)
-            metrics.update(self.loss, outputs, batch.targets, terms)
+            if not step.is_bad:
+                metrics.update(self.loss, outputs, batch.targets, terms)
             state.batch += 1
             state.samples += batch.size
             if state.batch % _CHECK_EVERY_BATCHES == 0:
-                self._check_finite()
+                divergence.check_finite(self)
             if not update:
                 continue
             state.step += 1
             for hook in on_step_end:
                 hook(self)
+            if skipping:
+                divergence.count_skipped(self)
             row_due = every_steps is not None and state.step % every_steps == 0
             if state.batch < num_batches:  # else the epoch's end is the place to evaluate, to save and to stop
                 if row_due:
@@ -206,7 +217,7 @@ class Trainer:
 
     def _look_at_clock(self) -> None:
         """Asks to stop where ``max_time`` is used up and something is left to train."""
-        if time.monotonic() >= self._deadline and self.stop_reason is None and not self._at_limit():
+        if time.monotonic() >= self.deadline and self.stop_reason is None and not self._at_limit():
             self.time_is_up = True
             self.request_stop(f"stopped after trainer.max_time={self.settings.max_time}")
 
@@ -248,7 +259,7 @@ class Trainer:
             partial: the row is due only because the training ends here. The sums of the epoch are kept then, so
                 that a run that is extended goes on as if it had never ended.
         """
-        self._check_finite()
+        divergence.check_finite(self)
         average = self._averaged_weights()
         with contextlib.nullcontext() if average is None else averages.swapped(self.model, average):
             self._write_row(partial)
@@ -276,41 +287,11 @@ class Trainer:
         self._fire("on_validation_end")
 
     def check_weights(self) -> None:
-        """Looks at the weights themselves: the last update may have spoilt them after a loss that was finite.
-
+        """
         Raises:
             DivergedError: a loss since the last row, or a weight, is NaN or infinite.
         """
-        self._check_finite()
-        finite = [parameter.isfinite().all() for parameter in self.model.parameters()]
-        if finite and not torch.stack(finite).all():  # a model that learns by a rule may keep buffers alone
-            raise self._diverged("the weights became NaN or infinite by", self.state.step, *self._last_batch())
-
-    def _check_finite(self) -> None:
-        """
-        Raises:
-            DivergedError: a batch since the last row had a loss that is NaN or infinite.
-        """
-        bad = self.metrics.first_bad_batch()
-        if bad is None:
-            return
-        done = self.state.epoch * self.train.num_batches + self.state.batch
-        epoch, batch = divmod(done - self.metrics.num_batches + bad, self.train.num_batches)
-        updates = -(-self.train.num_batches // self.settings.accumulate)
-        step = epoch * updates + batch // self.settings.accumulate + 1
-        raise self._diverged("the loss became NaN or infinite at", step, epoch, batch)
-
-    def _last_batch(self) -> tuple[int, int]:
-        """Returns epoch and batch, both from 0, of the batch that was computed last."""
-        done = self.state.epoch * self.train.num_batches + self.state.batch
-        return divmod(max(0, done - 1), self.train.num_batches)
-
-    def _diverged(self, what: str, step: int, epoch: int, batch: int) -> DivergedError:
-        return DivergedError(
-            f"{what} step {step} (epoch {epoch + 1}, batch {batch + 1}). "
-            f"Lower optimizer.lr (now {self.learning_rate:g}), set trainer.clip_norm=1, or look for values in the "
-            "data that are not finite. Checkpoints saved before stay as they are"
-        )
+        divergence.check_weights(self)
 
     def _fire(self, hook: str, *arguments: Any) -> None:
         for function in self._hooks[hook]:
@@ -329,6 +310,7 @@ class Trainer:
             "progress": asdict(self.state),
             "learning_rate": self.learning_rate,
             "row": self.row,
+            "mishaps": asdict(self.mishaps),
             "model": self.model.state_dict(),
             **self.step.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -350,6 +332,7 @@ class Trainer:
         self.state = TrainState(**state["progress"])
         self.row = state["row"]
         self.schedule.load_state_dict(state["schedule"])
+        self.mishaps = Mishaps(**state.get("mishaps", {}))
         self.metrics.load_state_dict(move(state["metrics"], device_of(self.model)))
         notes = conditions.take_up_callbacks(self.callbacks, state["callbacks"], state.get("callback_names", {}))
         if state["made_with"].get("rates") == self.rates and state["learning_rate"] != self.learning_rate:

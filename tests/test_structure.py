@@ -55,7 +55,7 @@ def test_nothing_below_the_verbs_imports_the_command_line_or_a_run(name):
     assert not uses(path, "dltrain.cli")
     assert name == "dltrain.cli" or not uses(path, "dltrain.commands")
     assert name == "dltrain.sweeps.trial" or not uses(path, "dltrain.run")
-    assert name in ("dltrain.run", "dltrain.trained") or not uses(path, "dltrain.assembly")
+    assert name in ("dltrain.run", "dltrain.rollback", "dltrain.trained") or not uses(path, "dltrain.assembly")
 
 
 def test_the_trainer_knows_of_callbacks_only_their_contract():

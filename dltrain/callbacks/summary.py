@@ -30,6 +30,8 @@ class Summary(Callback):
     """Logs the data, the model, the device and the folder, a line each."""
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        if trainer.rollback_rate is not None:  # all has been said
+            return
         config, data = self.context.config, self.context.data
         log.info("data    %s: %s; %s", config.data.name, describe_task(data.task), describe_splits(data))
         log.info(

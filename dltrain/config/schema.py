@@ -42,6 +42,12 @@ class TrainerSettings:
         "Largest allowed L2 norm of all gradients together; larger ones are scaled down. null does not clip.",
         above=0,
     )
+    on_divergence: Literal["stop", "skip", "rollback"] = setting(
+        "What to do when the loss becomes NaN or infinite: stop; skip makes no update of such a batch, and waits for "
+        "the device at each to know; rollback goes back to the last checkpoint with a lower rate."
+    )
+    max_rollbacks: int = setting("How often rollback goes back before it gives up.", min=1)
+    rollback_factor: float = setting("What the learning rate is multiplied with at each rollback.", above=0, below=1)
     evaluate_every_epochs: int | None = setting(
         "Evaluate and log after every so many epochs; null evaluates at the end only.", min=1
     )
