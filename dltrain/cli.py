@@ -18,6 +18,7 @@ from types import ModuleType
 
 from dltrain import __version__, config_files, user_code
 from dltrain.errors import DltrainError, MachineError, Stopped, did_you_mean
+from dltrain.redaction import redacted
 
 # Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
 VERBS = {
@@ -77,7 +78,7 @@ def run(arguments: list[str]) -> int:
         return _dispatch(arguments)
     except DltrainError as error:
         if os.environ.get("DLTRAIN_TRACEBACK") == "1":
-            traceback.print_exc()
+            print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         label = "" if isinstance(error, Stopped) else "error: "
         print(f"{label}{error}", file=sys.stderr)
         return error.exit_code
@@ -98,9 +99,9 @@ def run(arguments: list[str]) -> int:
             return MachineError.exit_code
         own = user_code.told(error)
         if own is None or os.environ.get("DLTRAIN_TRACEBACK") == "1":
-            traceback.print_exc()
+            print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         told = own or "this is a mistake in dltrain or in a module of yours, not in the config"
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {redacted(told)}", file=sys.stderr)
         return 1
 
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dltrain import config, config_files
+from dltrain import config, config_files, interpolation
 from dltrain.config import suggestion
 from dltrain.errors import ConfigError, did_you_mean
 
@@ -110,7 +110,7 @@ def _plain(config: DictConfig) -> Composed:
 
 
 def container_of(config: DictConfig) -> dict[str, Any]:
-    """Returns a config as plain values, interpolations resolved.
+    """Returns a config as plain values, interpolations resolved but for those of the environment.
 
     Raises:
         ConfigError: a value is missing (``???``), or an interpolation leads nowhere.
@@ -119,12 +119,11 @@ def container_of(config: DictConfig) -> dict[str, Any]:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise ConfigError(*(f"{key}: no value. Set {key}=..., or give it in the YAML file" for key in missing))
-        container = OmegaConf.to_container(config, resolve=True)
+        container = interpolation.plain(config)
     except RecursionError as error:
         raise ConfigError("the config has an interpolation that leads back to itself") from error
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {_first_line(error)}") from error
-    assert isinstance(container, dict)
+        raise ConfigError(f"{error.full_key}: {interpolation.why(error) or _first_line(error)}") from error
     return {str(key): value for key, value in container.items()}
 
 

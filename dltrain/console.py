@@ -15,10 +15,21 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dltrain.redaction import redacted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 log = logging.getLogger("dltrain")
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    """Takes values of the environment out of a line before any handler sees it."""
+    record.msg, record.args = redacted(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_redact)
 
 _error_console: Console | None = None
 

@@ -15,6 +15,7 @@ import torch
 from dltrain import __version__
 from dltrain.console import log
 from dltrain.errors import MachineError
+from dltrain.redaction import redacted_values
 from dltrain.run_folder import RunFolder, write_json
 
 # A longer diff is noted but not kept: somebody has data under version control.
@@ -48,7 +49,7 @@ def write_beside_training(folder: RunFolder) -> threading.Thread:
 
     def write() -> None:
         try:
-            write_json(folder.environment, describe())
+            write_json(folder.environment, redacted_values(describe()))
         except MachineError as error:  # the training goes on for as long as it can
             log.warning("%s", error)
 

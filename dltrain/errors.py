@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from dltrain.redaction import redacted
+
 # Of more names than these a message gives only so many.
 _MANY, _FEW = 60, 10
 
@@ -17,6 +19,9 @@ class DltrainError(Exception):
     """Base of all errors that a user can cause or mend."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class ConfigError(DltrainError):

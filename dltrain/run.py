@@ -20,6 +20,7 @@ from dltrain.errors import CheckpointError, ConfigError, DivergedError, DltrainE
 from dltrain.fingerprint import check_fingerprint, task_file
 from dltrain.guards import disk_errors, memory_errors
 from dltrain.models import FittedModel
+from dltrain.redaction import holds_environment, redacted, redacted_values
 from dltrain.rollback import rolled_back
 from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.signals import Signals
@@ -56,9 +57,12 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
     with signals.caught(), folder.locked():
         folder.check_new()  # another process may have trained here meanwhile
         with folder.begun_or_removed():
-            write_file(folder.overrides, dump_yaml(overrides))
+            write_file(folder.overrides, dump_yaml(redacted_values(overrides)))
             write_json(folder.task, task_file(parts.data, parts.fingerprints))
-            model = {**container["model"], "init_from": None if source is None else str(source)}
+            first_weights = container["model"]["init_from"]
+            if not holds_environment(first_weights):
+                first_weights = None if source is None else str(source)
+            model = {**container["model"], "init_from": first_weights}
             usable = dump_yaml(_from_anywhere(config, {**container, "model": model}))
             write_file(folder.config, usable)  # last: from here on the folder is a run
         with memory_errors(config):
@@ -68,12 +72,17 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
 
 def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
     """Returns the config with its files and folders of data absolute, so that the run can be used from elsewhere."""
-    paths = {
-        field.name: str(Path(value).expanduser().absolute())
-        for field in fields(config.data)
-        if field.metadata.get("path") and isinstance(value := getattr(config.data, field.name), str)
-    }
-    return {**container, "data": {**container["data"], **paths}}
+    data = dict(container["data"])
+    for field in fields(config.data):
+        value, said = getattr(config.data, field.name), data.get(field.name)
+        if not field.metadata.get("path") or not isinstance(value, str):
+            continue
+        path = Path(value).expanduser()
+        if not holds_environment(said):
+            data[field.name] = str(path.absolute())
+        elif not path.is_absolute():
+            data[field.name] = str(Path.cwd() / str(said))
+    return {**container, "data": data}
 
 
 def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
@@ -112,7 +121,7 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             sweep_temporary_files(folder.path)
             if changes:
                 said_before = folder.overrides.read_text(encoding="utf-8") if folder.overrides.exists() else ""
-                write_file(folder.overrides, dump_yaml([*(yaml.safe_load(said_before) or []), *overrides]))
+                write_file(folder.overrides, dump_yaml([*(yaml.safe_load(said_before) or []), *redacted_values(overrides)]))
                 write_file(folder.config, dump_yaml(_from_anywhere(config, container)))
             if not folder.task.exists() or folder.read_task().get("fingerprint") != trained_on:
                 write_json(folder.task, task_file(parts.data, parts.fingerprints))
@@ -179,7 +188,7 @@ def _fit(
         status["error"] = str(error)
         raise
     except BaseException as error:
-        status["error"] = f"{type(error).__name__}: {error}"
+        status["error"] = redacted(f"{type(error).__name__}: {error}")
         raise
     finally:
         described.join()

@@ -17,7 +17,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from dltrain import config_files
+from dltrain import config_files, redaction
 from dltrain.config.conversion import convert, described, shown
 from dltrain.config.keys import Setting, known_keys, suggestion
 from dltrain.config.schema import (
@@ -61,15 +61,20 @@ __all__ = [
 
 
 def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Config:
-    """Checks a plain, resolved config and returns it as dataclasses.
+    """Checks a plain config and returns it as dataclasses.
 
     Args:
-        container: what the YAML files and the command line say together.
+        container: what the YAML files and the command line say together; what is to be read from the environment is
+            read here.
         search_paths: folders, besides the working directory, where the modules of ``imports`` may lie.
 
     Raises:
         ConfigError: with every mistake that was found, a line each.
     """
+    if redaction.holds_environment(container):
+        from dltrain import interpolation
+
+        container = interpolation.resolved(container)
     problems: list[str] = []
     import_modules(container.get("imports"), search_paths, problems)
     if problems:  # what these modules register would be missed next, and that is no mistake of its own

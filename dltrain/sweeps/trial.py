@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dltrain.console import log
 from dltrain.errors import ConfigError, DltrainError, Interrupted, TimeUp
 from dltrain.history import History
 from dltrain.metrics import is_higher_better
+from dltrain.redaction import redacted
 from dltrain.run_folder import RunFolder, write_file
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger
@@ -52,8 +54,9 @@ def train(sweep: SweepFolder, job: Job, module_folders: list[Path]) -> Outcome |
         log.error("%s", error)
         _fail(ledger, number, folder, str(error), str(error))
     except (Exception, SystemExit) as error:  # a mistake in dltrain or in a module of the user's
-        traceback.print_exc()
-        _fail(ledger, number, folder, f"{type(error).__name__}: {error}", traceback.format_exc())
+        details = redacted(traceback.format_exc())
+        print(details, end="", file=sys.stderr)
+        _fail(ledger, number, folder, redacted(f"{type(error).__name__}: {error}"), details)
     return None
 
 
