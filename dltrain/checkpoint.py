@@ -6,7 +6,8 @@ No pickle is written or read, so that loading a stranger's checkpoint cannot run
     NAME.json          the manifest: size and SHA-256 of that file. It is written last: without it there is no
                        checkpoint, and a file that does not match it is never read.
 
-``last.json`` and ``best.json`` point to a checkpoint by name.
+``last.json`` and ``best.json`` point to a checkpoint by name, with the SHA-256 of that name: one wrong bit can make it
+another's.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class CheckpointStore:
             MachineError: they do not, or the folder cannot be written. Nothing is changed.
         """
         try:
-            if not self.folder.exists():
+            if not self.folder.is_dir():
                 self.folder.mkdir(exist_ok=True)
                 sync_folder(self.folder.parent)  # else a power cut may take the folder with all that is in it
             free, block = free_bytes(self.folder)
@@ -87,7 +88,7 @@ class CheckpointStore:
 
     def point(self, pointer: str, name: str) -> None:
         """Lets ``pointer`` ("last" or "best") point to a checkpoint."""
-        write_json(self.folder / f"{pointer}.json", {"checkpoint": name})
+        write_json(self.folder / f"{pointer}.json", {"checkpoint": name, "sha256": _digest(name)})
 
     def unpoint(self, pointer: str) -> None:
         """Removes a pointer."""
@@ -124,10 +125,14 @@ class CheckpointStore:
         """Returns the checkpoint that ``pointer`` names, or None where the pointer is missing or damaged."""
         path = self.folder / f"{pointer}.json"
         try:
-            name = read_json(path).get("checkpoint") if path.exists() else None
+            found = read_json(path) if path.exists() else {}
         except CheckpointError:
             return None
-        return name if isinstance(name, str) and Path(name).name == name else None
+        name = found.get("checkpoint")
+        known = found.keys() in ({"checkpoint", "sha256"}, {"checkpoint"})  # the second is an older pointer
+        if not known or not isinstance(name, str) or Path(name).name != name:
+            return None
+        return name if found.get("sha256", _digest(name)) == _digest(name) else None
 
     def load_newest(self) -> tuple[dict[str, Any] | None, list[str]]:
         """Returns the newest valid training state, or None, and a note for each damaged one that was passed over.
@@ -176,6 +181,10 @@ class CheckpointStore:
 
     def _manifest(self, name: str) -> Path:
         return self.folder / f"{name}.json"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def load_state(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
