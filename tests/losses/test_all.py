@@ -56,6 +56,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples(build, name, kind):
     loss = build(name, kind)
     alone = torch.stack([loss(outputs[i : i + 1], targets[i : i + 1]) for i in range(len(outputs))])
     torch.testing.assert_close(loss(outputs, targets), alone.mean())
+    torch.testing.assert_close(loss.of_each(outputs, targets), alone)
 
 
 @on_all_that_it_fits
