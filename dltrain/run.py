@@ -6,13 +6,13 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dltrain import config_files, console, divergence, environment, gradient_free, resume_rules, user_code
+from dltrain import config_files, console, divergence, environment, gradient_free, memory, resume_rules, user_code
 from dltrain.assembly import Parts, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
@@ -51,6 +51,9 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
         parts = build(config)
         source, notes = start_from(parts)
         step = build_step(parts)
+        if config.trainer.auto_batch_size:
+            parts, container, fitting = memory.fitted(parts, step, container)
+            config, notes = parts.config, [*notes, *fitting]
     label = f"{config.data.name}-{config.model.name}"
     folder = RunFolder.create(Path(config.run_dir) if config.run_dir else None, label)
     signals = Signals()
@@ -100,6 +103,10 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
         MachineError: another process is training it.
     """
     with folder.locked():
+        if config.trainer.auto_batch_size:  # as the config of a sweep says, and the trial's own says what was found
+            container = resume_rules.with_own(_saved_config(folder), container)
+            found = {name: container["trainer"][name] for name in resume_rules.FOUND}
+            config = replace(config, trainer=replace(config.trainer, **found))
         changes = resume_rules.differences(_saved_config(folder), container)
         if _is_finished(folder, config, changed=bool(changes)):
             return None
@@ -121,7 +128,8 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
             sweep_temporary_files(folder.path)
             if changes:
                 said_before = folder.overrides.read_text(encoding="utf-8") if folder.overrides.exists() else ""
-                write_file(folder.overrides, dump_yaml([*(yaml.safe_load(said_before) or []), *redacted_values(overrides)]))
+                known = yaml.safe_load(said_before) or []
+                write_file(folder.overrides, dump_yaml([*known, *redacted_values(overrides)]))
                 write_file(folder.config, dump_yaml(_from_anywhere(config, container)))
             if not folder.task.exists() or folder.read_task().get("fingerprint") != trained_on:
                 write_json(folder.task, task_file(parts.data, parts.fingerprints))
@@ -173,7 +181,12 @@ def _fit(
             console.log.warning("%s", warning)
         signals.attend(trainer)
         in_batches = None if isinstance(parts.model, FittedModel) else len(parts.data.train)
-        with memory_errors(parts.config, in_batches), disk_errors(folder):
+        with (
+            memory_errors(
+                parts.config, in_batches, lambda error: memory.advice(error, parts, trainer.step, folder.path)
+            ),
+            disk_errors(folder),
+        ):
             while True:
                 try:
                     trainer.fit()
