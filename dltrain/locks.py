@@ -37,8 +37,9 @@ def lock(path: Path, busy: str) -> Iterator[None]:
                 break
             os.close(descriptor)  # the process that held it has removed it: nobody else would see this lock
             descriptor = _open(path)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # on a full disk; the number only helps whom the lock keeps out
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)

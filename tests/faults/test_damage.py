@@ -6,7 +6,6 @@ import contextlib
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from families import overrides_of

@@ -30,6 +30,7 @@ def test_after_a_power_cut_at_any_operation_the_last_checkpoint_loads(tmp_path: 
     leftovers: list[dict[str, bytes]] = []
     for operation, path, detail in operations(tmp_path / "record"):
         disk.follow(operation, path, detail)
+        check_order(disk, operation, path)
         if not disk.durable.get("config.yaml"):
             continue  # the run has not begun
         for content in disk.after_a_cut():
@@ -54,6 +55,16 @@ def test_after_a_power_cut_at_any_operation_the_last_checkpoint_loads(tmp_path: 
         assert stray_files(folder) == []
         resumed.survived += 1
         shutil.rmtree(folder)
+
+
+def check_order(disk: Disk, operation: str, path: str) -> None:
+    """Content, manifest, pointer: each begins when the one before is on the disk; and a pointer leads somewhere."""
+    name = path.removeprefix("checkpoints/")
+    if operation == "replace" and name.endswith(".json") and "step-" in name:
+        assert path.replace(".json", ".safetensors") in disk.durable, f"{name} is there before its content"
+    if operation == "replace" and name in ("last.json", "best.json"):
+        target = json.loads(disk.names[path].content)["checkpoint"]  # type: ignore[union-attr]
+        assert f"checkpoints/{target}.json" in disk.durable, f"{name} is there before {target}"
 
 
 def step_of(pointer: bytes) -> int:
