@@ -115,9 +115,9 @@ def random_letters() -> str:
     return "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
 
 
-def sweep_dir() -> str:
+def sweep_dir(sampler: str) -> str:
     """Returns the folder of a new sweep."""
-    return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-grid-{random_letters()}")
+    return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{sampler}-{random_letters()}")
 
 
 def make_folder(path: Path, exist_ok: bool = True) -> bool:

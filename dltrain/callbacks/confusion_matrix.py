@@ -47,7 +47,7 @@ class ConfusionMatrix(Callback):
         self._best_title = ""
         self._best_counts: dict[str, torch.Tensor] = {}  # by target; the name of the only one is ""
         self._last_step: int | None = None
-        self._album = Album(context.folder.path / "confusion_matrix", context.board)
+        self._album = Album(context.folder.confusion_matrix, context.board)
 
     @classmethod
     def mistakes(

@@ -59,7 +59,7 @@ class Predictions(Callback):
 
     def __init__(self, settings: PredictionsSettings, *, context: RunContext) -> None:
         super().__init__(settings, context=context)
-        self._album = Album(context.folder.path / "predictions", context.board)
+        self._album = Album(context.folder.predictions, context.board)
         self._choice = Choice(settings.beam, settings.temperature, context.config.seed)
         self._prompts: list[list[int]] = []
         self._places: list[int] = []

@@ -44,7 +44,7 @@ class WorstErrors(Callback):
 
     def __init__(self, settings: WorstErrorsSettings, *, context: RunContext) -> None:
         super().__init__(settings, context=context)
-        self._album = Album(context.folder.path / "worst_errors", context.board)
+        self._album = Album(context.folder.worst_errors, context.board)
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self._album.begin(trainer, self.settings.every_epochs)
