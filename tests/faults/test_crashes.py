@@ -31,6 +31,8 @@ TWELVE = [
 # Those that come with every save, so also in a run that is nearly done.
 OF_EVERY_SAVE = [point for point in ALL_POINTS if "best" not in point[1]]
 
+TIMES = (2, 5, 12)
+
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_crash_at_any_point_of_a_save_changes_nothing(family: str, tmp_path: Path, files: Path, tally, full_size):
@@ -40,11 +42,12 @@ def test_a_crash_at_any_point_of_a_save_changes_nothing(family: str, tmp_path: P
     assert train(tmp_path / "whole", overrides) == 0
     whole = what_counts(tmp_path / "whole")
     generator = random.Random(family)
-    points = [(point, time) for point in ALL_POINTS for time in (2, 3)] if full_size else [(p, 0) for p in TWELVE]
+    points = [(point, time) for point in ALL_POINTS for time in TIMES] if full_size else [(p, 0) for p in TWELVE]
     for number, ((operation, kind), time) in enumerate(points):
         folder = tmp_path / f"crashed-{number}"
         # A second time at least: there is something already that could be lost. The best weights are few.
-        first = Crash(operation, kind, time or generator.randint(2, 2 if "best" in kind else 9))
+        few = 1 if operation == "remove" else 2
+        first = Crash(operation, kind, few if "best" in kind else time or generator.randint(2, 9))
         second = Crash(*generator.choice(OF_EVERY_SAVE), 2)
         line.tried += 1
         assert train(folder, overrides, prepare=first) in CRASHED, first
