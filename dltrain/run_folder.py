@@ -43,6 +43,9 @@ class RunFolder:
         self.lr_sweep_csv = path / "lr_sweep.csv"
         self.lr_sweep_svg = path / "lr_sweep.svg"
         self.lr_sweep_json = path / "lr_sweep.json"
+        self.predictions = path / "predictions"
+        self.worst_errors = path / "worst_errors"
+        self.confusion_matrix = path / "confusion_matrix"
         self.lock_file = path / "run.lock"
 
     @classmethod
@@ -115,9 +118,9 @@ def random_letters() -> str:
     return "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
 
 
-def sweep_dir(sampler: str) -> str:
+def sweep_dir() -> str:
     """Returns the folder of a new sweep."""
-    return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{sampler}-{random_letters()}")
+    return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-grid-{random_letters()}")
 
 
 def make_folder(path: Path, exist_ok: bool = True) -> bool:
