@@ -182,6 +182,16 @@ def test_the_mean_of_the_losses_of_each_is_the_loss_of_all(files, steps, tmp_pat
         assert float(each.mean()) == pytest.approx(float(trainer.step.loss(outputs, batch.targets)), rel=1e-5), name
 
 
+@pytest.mark.parametrize("changed", ["ema", "bf16"])
+def test_the_weights_and_the_number_format_are_those_of_the_evaluation(changed, tmp_path):
+    words = [*RAGGED, "trainer.max_epochs=3", "trainer.evaluation_batch_size=7", "callbacks.worst_errors.samples=99"]
+    words += ["device.precision=bf16"] if changed == "bf16" else []
+    run = train(tmp_path, *words, callbacks=("worst_errors", *(["ema"] if changed == "ema" else [])))
+    losses = [float(row["loss"]) for row in read_csv(tmp_path / "worst_errors" / "epoch-0003.csv")]
+    assert len(losses) == 30
+    assert sum(losses) / 30 == pytest.approx(run.trainer.row["val/loss"], rel=1e-5)
+
+
 def test_of_texts_the_place_in_the_split_is_told_and_not_that_in_the_evaluation(files, tmp_path):
     trainer = build_trainer(
         tmp_path, *family("text_classes", files), "trainer.evaluation_batch_size=2",
