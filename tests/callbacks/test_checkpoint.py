@@ -231,6 +231,25 @@ def test_a_slow_write_saves_what_was_there_when_it_began(monkeypatch, tmp_path):
         )
 
 
+def test_the_next_state_is_copied_when_the_one_before_is_on_the_disk(monkeypatch, tmp_path):
+    """So that one copy at most is in memory, however slow the disk is."""
+    on_disk = []
+
+    class Looks(Callback):
+        def state_dict(self):
+            on_disk.append(CheckpointStore(tmp_path / "checkpoints").pointed("last"))
+            return {}
+
+    write_file = checkpoint.write_file
+    monkeypatch.setattr(checkpoint, "write_file", lambda *words: (time.sleep(0.005), write_file(*words)))
+    register_callback(monkeypatch, Looks, "looks")
+    build_trainer(
+        tmp_path, *RAGGED, NOW, "callbacks.checkpoint.every_steps=1", "trainer.max_epochs=2",
+        callbacks=("checkpoint", "looks"),
+    ).fit()  # fmt: skip
+    assert on_disk[-6:] == [None, *(f"step-{step:08d}" for step in range(1, 6))]
+
+
 def test_the_weights_that_were_best_are_those_of_their_evaluation(monkeypatch, tmp_path):
     """They are written at a later save, when the model has long changed."""
 
