@@ -66,6 +66,12 @@ def keep_freed_memory() -> None:
         library.mallopt(top_pad, 64 << 20)
 
 
+def give_back_freed_memory() -> None:
+    """Tells glibc's allocator to give freed blocks back to the system after all, for once."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any] | None:
     """Returns the context of the forward pass: bf16 where asked for, None for plain fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else None

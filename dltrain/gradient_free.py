@@ -110,6 +110,7 @@ def mistakes(config: Config, model: nn.Module, data: Data, loss: Loss | None) ->
     trainer, penalties = config.trainer, config.penalties
     asked = {
         f"trainer.accumulate = {trainer.accumulate}": trainer.accumulate > 1,
+        "trainer.auto_batch_size = true": trainer.auto_batch_size,
         f"trainer.clip_norm = {trainer.clip_norm}": trainer.clip_norm is not None,
         f"device.precision = {config.device.precision}": config.device.precision != "fp32",
         "loss.l1": bool(penalties.l1),
@@ -133,6 +134,8 @@ def mistakes(config: Config, model: nn.Module, data: Data, loss: Loss | None) ->
             f"loss.name = '{config.loss.name}': it takes a model's outputs for logarithms of the targets, and "
             f"model={name} gives the targets themselves. Choose loss=mse"
         )
+    if isinstance(model, FittedModel):
+        problems += model.mistakes(len(data.train))
     if isinstance(model, FittedModel) and not isinstance(data.train, Samples):
         problems.append(
             f"model.name = '{name}': it is fitted to all training samples at once, and this data is streamed because "

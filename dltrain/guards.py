@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
-
-import torch
+from collections.abc import Callable, Iterator
 
 from dltrain.config import Config
 from dltrain.errors import MachineError, OutOfMemoryError
+from dltrain.memory import is_out_of_memory
 from dltrain.run_folder import RunFolder, free_megabytes
 
 
 @contextlib.contextmanager
-def memory_errors(config: Config, num_samples: int | None = None) -> Iterator[None]:
+def memory_errors(
+    config: Config, num_samples: int | None = None, advice: Callable[[BaseException], str | None] | None = None
+) -> Iterator[None]:
     """
     Args:
         num_samples: of the training data, as soon as batches of it are computed.
+        advice: returns what would fit, given the error; None where it cannot be told.
 
     Raises:
         OutOfMemoryError: instead of what PyTorch or Python raise when memory runs out.
@@ -25,13 +27,15 @@ def memory_errors(config: Config, num_samples: int | None = None) -> Iterator[No
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        on_cpu = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-        if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
+        if not is_out_of_memory(error):
             raise
         what = str(error).splitlines()[0].rstrip(".") if str(error) else "no more is to be had"
         if num_samples is None:
             raise OutOfMemoryError(f"out of memory: {what}. Take a smaller model, or less data") from error
         size = min(config.trainer.batch_size, num_samples)  # which may be given as larger than any data
+        advised = advice(error) if advice is not None else None
+        if advised is not None:
+            raise OutOfMemoryError(f"out of memory with trainer.batch_size={size}: {what}. {advised}") from error
         raise OutOfMemoryError(
             f"out of memory with trainer.batch_size={size}: {what}. Take a smaller model, or a smaller batch, and keep "
             f"the result with trainer.accumulate: trainer.batch_size={-(-size // 2)} "

@@ -55,6 +55,9 @@ _WHY = {
 # Optimizers that compute the weights anew from the sums of all gradients and the rate: another one scales the weights.
 _WEIGHTS_FROM_RATE = ("ftrl", "adagrad_dual_averaging")
 
+# What trainer.auto_batch_size writes into the config.
+FOUND = ("batch_size", "accumulate", "evaluation_batch_size", "auto_batch_size")
+
 _COMPONENTS = ("data", "model", "loss", "optimizer", "scheduler")
 
 
@@ -107,6 +110,8 @@ def with_own(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     whole = now | own
     if "init_from" in (before.get("model") or {}):
         whole["model"] = {**now["model"], "init_from": before["model"]["init_from"]}
+    if now["trainer"].get("auto_batch_size"):  # the run has found what fits
+        whole["trainer"] = {**now["trainer"], **{name: before["trainer"][name] for name in FOUND}}
     return whole
 
 

@@ -38,6 +38,10 @@ class TrainerSettings:
         "Batches whose gradients are added up before one optimizer update; as if the batch were so much larger.",
         min=1,
     )
+    auto_batch_size: bool = setting(
+        "Before the training, try whether batch_size and evaluation_batch_size fit into memory; where they do not, "
+        "take the largest that do, and accumulate so that an update sees the same samples."
+    )
     clip_norm: float | None = setting(
         "Largest allowed L2 norm of all gradients together; larger ones are scaled down. null does not clip.",
         above=0,
