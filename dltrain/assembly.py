@@ -93,8 +93,10 @@ def build(config: Config) -> Parts:
         misfits = trial.trial_pass(model, few, data.task)
         if not misfits:
             misfits = trial.single_sample_batch(model, few.inputs, len(data.train), config.trainer.batch_size)
+            misfits += trial.without_gradient(model, few.inputs)
         problems += misfits
         problems += gradient_free.mistakes(config, model, data, loss)
+        problems += [] if isinstance(model, FittedModel) else list(_waiting_in_vain(config))
     if problems or model is None or loss is None:
         raise ConfigError(*problems)
     config = gradient_free.settled(config, model, data)
@@ -117,12 +119,31 @@ def build_model(config: Config, data: Data, target: torch.device) -> nn.Module:
     return model
 
 
+def _watching(config: Config) -> dict[str, Any]:
+    """Returns the settings of what may look at figures, by key."""
+    return {**{f"callbacks.{name}": own for name, own in config.callbacks.items()}, "scheduler": config.scheduler}
+
+
+def _waiting_in_vain(config: Config) -> Iterator[str]:
+    """Yields a mistake for each that counts evaluations, where there are none before the end."""
+    if config.trainer.evaluate_every_epochs is not None or config.trainer.evaluate_every_steps is not None:
+        return
+    for key, settings in _watching(config).items():
+        patience = getattr(settings, "patience", None)
+        if patience is not None and hasattr(settings, "monitor"):
+            without = "choose another scheduler" if key == "scheduler" else f"leave {key} out"
+            yield (
+                f"{key}.patience = {patience}: it counts evaluations, and there are none before the end, for "
+                "trainer.evaluate_every_epochs and trainer.evaluate_every_steps are null. Set "
+                f"trainer.evaluate_every_epochs=1, or {without}"
+            )
+
+
 def _monitors(config: Config) -> Iterator[tuple[str, str]]:
     """Yields the metrics that something watches, each after the key of the setting that names it."""
     if config.sweep.metric is not None:
         yield "sweep.metric", config.sweep.metric
-    watching = {**{f"callbacks.{name}": own for name, own in config.callbacks.items()}, "scheduler": config.scheduler}
-    for key, settings in watching.items():
+    for key, settings in _watching(config).items():
         if hasattr(settings, "monitor"):
             yield f"{key}.monitor", settings.monitor
 

@@ -62,7 +62,7 @@ def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Ou
         with folder.begun_or_removed():
             write_file(folder.overrides, dump_yaml(redacted_values(overrides)))
             write_json(folder.task, task_file(parts.data, parts.fingerprints))
-            first_weights = container["model"]["init_from"]
+            first_weights = container["model"].get("init_from")
             if not holds_environment(first_weights):
                 first_weights = None if source is None else str(source)
             model = {**container["model"], "init_from": first_weights}

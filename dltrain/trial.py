@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from dltrain.data import Batch, InputSpec, Task, Tensors
 from dltrain.layers import watched
-from dltrain.models import FittedModel
+from dltrain.models import FittedModel, RuleModel
 
 # What PyTorch and Python raise where a model and its inputs do not go together.
 _MISTAKES = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, AssertionError)
@@ -31,6 +31,30 @@ def trial_pass(model: nn.Module, batch: Batch, task: Task) -> list[str]:
     if problems:
         return [f"model: it cannot compute this data, {described(task.inputs)}: {problems[0]}"]
     return problems or wrong_shape(outputs, batch, task)
+
+
+def without_gradient(model: nn.Module, inputs: Tensors) -> list[str]:
+    """Returns the mistake of a model whose outputs have no gradient, so that its parameters could not be trained.
+
+    Args:
+        inputs: some samples, on the model's device.
+    """
+    untrained = isinstance(model, (FittedModel, RuleModel))
+    if untrained or not any(parameter.requires_grad for parameter in model.parameters()):
+        return []
+    was_training = model.training
+    try:
+        with torch.enable_grad(), torch.random.fork_rng([]):
+            outputs = model.eval()(inputs)
+    finally:
+        model.train(was_training)
+    tensors = outputs.values() if isinstance(outputs, dict) else [outputs]
+    if any(tensor.requires_grad for tensor in tensors):
+        return []
+    return [
+        "model: its outputs have no gradient, so that the loss could teach it nothing: its forward detaches them, or "
+        "computes them under torch.no_grad() or with something else than PyTorch's operations"
+    ]
 
 
 def wrong_shape(outputs: Any, batch: Batch, task: Task) -> list[str]:

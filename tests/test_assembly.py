@@ -94,3 +94,35 @@ def test_batch_normalisation_of_a_single_sample_is_refused(monkeypatch, tmp_path
 
 def _instead_of_data(data, build):
     return lambda kind, settings, **known: data if kind == "data" else build(kind, settings, **known)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "callbacks", "problem"),
+    [
+        (["scheduler=plateau"], (), "scheduler.patience = "),
+        (
+            ["callbacks.early_stopping.patience=3"],
+            ("early_stopping",),
+            "callbacks.early_stopping.patience = 3: it counts ",
+        ),
+    ],
+)
+def test_what_counts_evaluations_needs_some(overrides, callbacks, problem, tmp_path):
+    never = "trainer.evaluate_every_epochs=null"
+    with pytest.raises(ConfigError) as caught:
+        assembly.build(configure(tmp_path, *overrides, never, callbacks=callbacks)[0])
+    assert problem in str(caught.value) and "Set trainer.evaluate_every_epochs=1, or " in str(caught.value)
+    assembly.build(configure(tmp_path, *overrides, never, "trainer.evaluate_every_steps=2", callbacks=callbacks)[0])
+    assembly.build(configure(tmp_path, never, callbacks=("early_stopping",))[0])  # which has no patience
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [("model.k=91", "model.k = 91: there are 90 training samples. Give at most that"),
+     ("model.candidates=[3, 90]", "model.candidates = [3, 90]: a sample has 89 others. Give at most that")],
+)  # fmt: skip
+def test_a_fitted_model_is_checked_against_the_number_of_samples(setting, problem, tmp_path):
+    words = ["model=knn", setting, "model.k=cv"] if "candidates" in setting else ["model=knn", setting]
+    with pytest.raises(ConfigError) as caught:
+        assembly.build(configure(tmp_path, *words)[0])
+    assert str(caught.value) == problem

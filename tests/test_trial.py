@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dltrain.data import Batch, InputSpec, Task
-from dltrain.trial import misfits, single_sample_batch, trial_pass
+from dltrain.trial import misfits, single_sample_batch, trial_pass, without_gradient
 
 CLASSES = Task("multiclass", InputSpec((4,)), 3)
 
@@ -177,3 +177,37 @@ def test_a_batch_of_one_is_refused_where_its_variance_is_needed(case):
     assert problems == ([text] if refused else [])
     assert single_sample_batch(model, inputs, num_samples=34, batch_size=32) == []
     assert model.training
+
+
+# --- outputs without a gradient ---------------------------------------------------------------------------
+
+
+class Detaches(nn.Module):
+    """A model whose forward gives what ``how`` makes of a layer's outputs."""
+
+    def __init__(self, how) -> None:
+        super().__init__()
+        self.layer, self.dropout, self.how = nn.Linear(4, 3), nn.Dropout(0.5), how
+
+    def forward(self, inputs):
+        return self.how(self.dropout(self.layer(inputs)))
+
+
+def test_outputs_without_a_gradient_are_told():
+    inputs = torch.ones(2, 4)
+    told = [
+        "model: its outputs have no gradient, so that the loss could teach it nothing: its forward detaches them, or "
+        "computes them under torch.no_grad() or with something else than PyTorch's operations"
+    ]
+    for how in (torch.Tensor.detach, lambda outputs: torch.tensor(outputs.tolist()), lambda o: {"a": o.detach()}):
+        assert without_gradient(Detaches(how), inputs) == told
+    for how in (torch.relu, lambda outputs: {"a": outputs.detach(), "b": outputs}):
+        assert without_gradient(Detaches(how), inputs) == []
+
+
+def test_looking_for_a_gradient_changes_nothing():
+    model, before = Detaches(torch.relu), torch.get_rng_state()
+    assert model.training and without_gradient(model, torch.ones(2, 4)) == [] and model.training
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert without_gradient(Detaches(torch.Tensor.detach).requires_grad_(False), torch.ones(2, 4)) == []

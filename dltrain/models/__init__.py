@@ -65,6 +65,10 @@ class FittedModel(nn.Module, ABC):
     def fit(self, inputs: Tensors, targets: Tensors, weights: torch.Tensor | None) -> None:
         """Fits to all samples, inputs (N, ...), targets (N, ...) and, where samples count differently, weights (N,)."""
 
+    def mistakes(self, num_samples: int) -> list[str]:
+        """Returns which settings do not fit so many training samples, a line each."""
+        return []
+
     def make_room(self, state: Mapping[str, torch.Tensor]) -> None:
         """Gives parameters whose sizes depend on the samples those that they have in a state that is to be loaded."""
 

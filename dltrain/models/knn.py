@@ -95,10 +95,21 @@ class KNN(FittedModel):
             ConfigError: there are fewer samples than neighbours.
         """
         assert isinstance(inputs, torch.Tensor)
+        problems = self.mistakes(len(inputs))
+        if problems:
+            raise ConfigError(*problems)
         self.rows = learned(inputs.flatten(1).clone())
         self.values = learned(wanted(self.task, targets).clone())
         self.weights = learned(torch.ones_like(self.rows[:, 0]) if weights is None else weights.clone())
         self.k.fill_(self._chosen_k(len(self.rows)))
+
+    def mistakes(self, num_samples: int) -> list[str]:
+        k, candidates, others = self.settings.k, self.settings.candidates, num_samples - 1
+        if isinstance(k, int) and k > num_samples:
+            return [f"model.k = {k}: there are {num_samples} training samples. Give at most that"]
+        if k == "cv" and max(candidates) > others:
+            return [f"model.candidates = {candidates}: a sample has {others} others. Give at most that"]
+        return []
 
     def make_room(self, state: Mapping[str, torch.Tensor]) -> None:
         for name in ("rows", "values", "weights"):
@@ -140,19 +151,13 @@ class KNN(FittedModel):
         elif k == "cv":
             k = self._cross_validated()
         assert isinstance(k, int)
-        if k > num_samples:
-            raise ConfigError(f"model.k = {k}: there are {num_samples} training samples. Give at most that")
         if not isinstance(self.settings.k, int):
             log.info("model   knn: k = %d, by %s", k, self.settings.k)
         return k
 
     def _cross_validated(self) -> int:
         """Returns the candidate with the smallest error when each training sample is answered by the others."""
-        candidates, most = sorted(set(self.settings.candidates)), len(self.rows) - 1
-        if candidates[-1] > most:
-            raise ConfigError(
-                f"model.candidates = {self.settings.candidates}: a sample has {most} others. Give at most that"
-            )
+        candidates = sorted(set(self.settings.candidates))
         errors = torch.zeros(len(candidates), dtype=torch.float64)
         for which, places, distances in self._neighbours(self.rows, candidates[-1], alone=True):
             for number, k in enumerate(candidates):
