@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     width = min(100, shutil.get_terminal_size((80, 24)).columns)
     print(drawing.characters(curve, suggestions, settings.scale, width) + "\n")
     _print_table(suggestions)
-    _print_notes(config, suggestions)
+    _print_note(config)
     print(f"\ncurve       {folder.lr_sweep_csv} and {folder.lr_sweep_svg.name}")
     _print_next(parts.config, arguments, suggestions)
     return 0
@@ -188,10 +188,13 @@ def _print_table(suggestions: dict[str, Suggestion]) -> None:
             table.add_row(rule, "none", "", suggestion.reason)
         else:
             table.add_row(rule, f"{suggestion.rate:g}", f"{suggestion.loss:.4g}", drawing.MEANINGS[rule])
-    Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120).print(table)
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    with console.capture() as captured:  # printed by rich, a pipe that is closed would end the process with 1
+        console.print(table)
+    print(captured.get(), end="")
 
 
-def _print_notes(config: Config, suggestions: dict[str, Suggestion]) -> None:
+def _print_note(config: Config) -> None:
     from dltrain.lr_sweep import note
 
     remark = note(config.optimizer.name)

@@ -173,7 +173,7 @@ def longest_falling(values: list[float]) -> list[int]:
 def _tenth(curve: Curve, turning: int, fall: float) -> Suggestion:
     climb = max(curve.smoothed[turning:]) - curve.lowest
     if curve.diverged_at is None and climb < _LEAST_CLIMB * fall:
-        return Suggestion(None, reason=f"the loss does not climb again up to {curve.rates[-1]:.2g}. Sweep further")
+        return Suggestion(None, reason=f"the loss does not climb again up to {curve.rates[-1]:.2g}")
     rate = curve.rates[turning] / 10
     if rate < curve.rates[0]:
         return Suggestion(None, reason=f"a tenth of {curve.rates[turning]:.2g} is below the sweep. Start lower")

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch
-from killing import assert_same
+from families import FAMILIES, OTHERS, overrides_of
+from killing import EVERY_STEP, assert_same, what_counts
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training import configure, register_callback, result_of, resume, rows_of, train, without_times
 
@@ -44,6 +45,30 @@ def test_a_run_gives_the_same_bits_with_it_and_without(tmp_path, optimizer):
     assert_same(without_callbacks(plain), without_callbacks(swept))
     assert_same(plain["callbacks"]["ema"], swept["callbacks"]["ema"])
     assert result_of(tmp_path / "plain")["test"] == result_of(tmp_path / "swept")["test"]
+
+
+# What a sweep passes through: layers with statistics, cells, embeddings, augmentation, frozen layers, worker processes.
+SWEPT = {name: () for name in (*FAMILIES, *OTHERS) if name != "lbfgs"} | {"streamed": ("data.workers=2",)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", SWEPT)
+def test_any_family_gives_the_same_bits_with_it_and_without(dltrain, work, files, family):
+    common = (*overrides_of(family, files), *EVERY_STEP, "callbacks.checkpoint.every_steps=null", *SWEPT[family])
+    chosen = next((word for word in common if word.startswith("callbacks=")), "callbacks=[default]")
+    rest = [word for word in common if word != chosen]
+    assert dltrain(chosen, *rest, "run_dir=plain").code == 0
+    swept = dltrain(chosen.replace("]", ",lr_sweep]"), *rest, "callbacks.lr_sweep.steps=30", "run_dir=swept")
+    assert swept.code == 0, swept.err
+    plain, swept = what_counts(work / "plain"), what_counts(work / "swept")
+    assert len((work / "swept" / "lr_sweep.csv").read_text().splitlines()) > 10
+    assert sorted([*plain.pop("files"), "lr_sweep.csv", "lr_sweep.svg"]) == swept.pop("files")
+    for counted in (plain, swept):
+        counted["config"] = None
+        for state in (counted["state"], counted["best"]):
+            for group in ("callbacks", "callback_names"):
+                state.get(group, {}).pop("lr_sweep", None)
+    assert_same(plain, swept)
 
 
 def test_what_it_leaves_in_the_run_folder(tmp_path):

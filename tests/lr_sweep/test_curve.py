@@ -111,7 +111,7 @@ def test_a_loss_that_only_rises_has_no_rate():
 
 def test_without_a_climb_there_is_no_tenth():
     found = suggest(curve_of(sigmoid))
-    assert found["tenth"] == Suggestion(None, reason="the loss does not climb again up to 10. Sweep further")
+    assert found["tenth"] == Suggestion(None, reason="the loss does not climb again up to 10")
     assert found["steepest"].rate and found["valley"].rate
 
 
