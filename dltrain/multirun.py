@@ -15,17 +15,18 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dltrain import compose, config, config_files
 from dltrain.errors import ConfigError, Interrupted
-from dltrain.sweeps.driver import grid
+from dltrain.sweeps import parsing
 from dltrain.sweeps.folder import SweepFolder, SweepPlan
+from dltrain.sweeps.space import Space
 from dltrain.sweeps.trial import objective
 
+_TRIALS = 20  # where neither the space nor sweep.trials says how many
 _FOLDER = "hydra.sweep.dir="
 
 
@@ -72,12 +73,11 @@ def show(what: str, overrides: list[str], folders: list[Path]) -> None:
         ConfigError: the overrides cannot be used.
     """
     with compose.searching(folders):
-        check_each(overrides)
         _hydra_main(["--cfg", what], overrides, config_files.config_dir(), lambda _: None)
 
 
 def start(overrides: list[str], folders: list[Path]) -> SweepFolder:
-    """Checks each value of the comma lists, and makes the folder of their sweep.
+    """Checks what is to be searched, and makes the folder of the sweep.
 
     Args:
         folders: the user's YAML folders besides those of ``DLTRAIN_CONFIG_PATH``.
@@ -87,13 +87,40 @@ def start(overrides: list[str], folders: list[Path]) -> SweepFolder:
         MachineError: the folder cannot be made.
     """
     with compose.searching(folders):
-        metric = check_each(overrides)
-        users = config_files.user_dirs()
-        points = grid(overrides)
-        sweep = SweepFolder.create(_given_folder(overrides))
-        sweep.freeze_configs(config_files.config_dir(), users)
-        sweep.write_plan(SweepPlan(overrides, points, str(Path.cwd()), [str(user) for user in users], metric))
+        given = [text for text in overrides if not text.startswith(_FOLDER)]
+        plan = _plan(given, [str(user) for user in config_files.user_dirs()])
+        sweep = SweepFolder.create(_given_folder(overrides), plan.sampler)
+        sweep.freeze_configs(config_files.config_dir(), config_files.user_dirs())
+        sweep.write_plan(plan)
     return sweep
+
+
+def _plan(overrides: list[str], module_folders: list[str]) -> SweepPlan:
+    """
+    Raises:
+        ConfigError: nothing can be searched so; or a value of the space makes a config that cannot be used.
+    """
+    swept, fixed = parsing.swept(overrides)
+    first = next(parsing.space_of(swept).variants())
+    overrides = [*(text for text in fixed if not text.startswith("hydra")), *_texts(first)]
+    settings = compose.compose(overrides).container["sweep"]
+    texts = {**settings["space"], **swept}
+    space = parsing.space_of(texts)
+    metric = _check_each(fixed, space)
+    grid, sampler, trials = space.grid(), settings["name"], settings["trials"]
+    if sampler == "auto":
+        sampler = "grid" if grid is not None and trials is None else "random"
+    if sampler != "grid":
+        grid = []
+    elif grid is None:
+        key = next(dimension.key for dimension in space.dimensions if dimension.when or not dimension.values.listed())
+        raise ConfigError(f"sweep=grid: {key}={texts[key]} has no end of values. Take sweep=random")
+    elif trials is not None:
+        raise ConfigError(f"sweep.trials = {trials}: a grid has {len(grid)} points. Take sweep=random for some of them")
+    elif not grid:
+        raise ConfigError("there is nothing to try: a list of values is empty")
+    number = len(grid) if grid else trials or _TRIALS
+    return SweepPlan(fixed, texts, sampler, grid, number, settings["seed"], str(Path.cwd()), module_folders, metric)
 
 
 def drive(sweep: SweepFolder, task: Callable[[Job], None]) -> None:
@@ -107,9 +134,8 @@ def drive(sweep: SweepFolder, task: Callable[[Job], None]) -> None:
         MachineError: another process drives the sweep.
     """
     plan = sweep.read_plan()
-    overrides = [text for text in plan.overrides if not text.startswith(_FOLDER)]
     with sweep.locked(), _only_user_folders(sweep.frozen_folders()):
-        _hydra_main(["--multirun"], [*overrides, f"{_FOLDER}{sweep.path}"], sweep.frozen(0).absolute(), task)
+        _hydra_main(["--multirun"], [*plan.overrides, f"{_FOLDER}{sweep.path}"], sweep.frozen(0).absolute(), task)
 
 
 def _hydra_main(flags: list[str], overrides: list[str], configs: Path, task: Callable[[Job], None]) -> None:
@@ -152,34 +178,25 @@ def _only_user_folders(folders: list[Path]) -> Iterator[None]:
             os.environ["DLTRAIN_CONFIG_PATH"] = before
 
 
-def check_each(overrides: list[str]) -> str:
-    """Composes once with each value of each comma list, so that a mistake shows before the first job.
+def _check_each(fixed: list[str], space: Space) -> str:
+    """Composes once with each end and each value of the space, so that a mistake shows before the first trial.
 
     Returns:
         The metric whose best value ranks the trials.
 
     Raises:
-        ConfigError: with the mistakes of the first value that has any; or the values name several metrics.
+        ConfigError: with the mistakes of the first point that has any; or the points name several metrics.
     """
-    quoted = [compose.quote_each(override) for override in overrides if not override.startswith("hydra")]
-    compose.check_syntax(quoted)
-    parsed = compose.parse(quoted)
-    first = [_values(override)[0] for override in parsed]
-    user_dirs = tuple(config_files.user_dirs())
-    variants = [first] + [
-        [*first[:place], value, *first[place + 1 :]]
-        for place, override in enumerate(parsed)
-        for value in _values(override)[1:]
-    ]
-    metrics = [objective(config.load(compose.compose(variant).container, user_dirs)) for variant in variants]
+    overrides = [text for text in fixed if not text.startswith("hydra")]
+    user_dirs, metrics = tuple(config_files.user_dirs()), []
+    for point in space.variants():
+        composed = compose.compose([*overrides, *_texts(point)])
+        metrics.append(objective(config.load(composed.container, user_dirs)))
     if len(set(metrics)) > 1:
         names = ", ".join(dict.fromkeys(metrics))
         raise ConfigError(f"the trials would be ranked by different metrics: {names}. Set sweep.metric to one of them")
     return metrics[0]
 
 
-def _values(override: Override) -> list[str]:
-    """Returns a sweep over several values as one override for each of them."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in compose.swept_values(override)]
+def _texts(point: dict[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in point.items()]

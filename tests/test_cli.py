@@ -139,7 +139,7 @@ TOGETHER = {
         "+foo=5": "The top level has: seed, run_dir, resume, imports, device, trainer, data, model, loss, "
         "optimizer, scheduler, callbacks, sweep.",
         "+model._target_=os.mkdir": "is refused. A config names registered components (name: ...), never code",
-        "+callbacks.x._target_=os.mkdir": "needs a name. There is: checkpoint, confusion_matrix, ",
+        "+callbacks.x._target_=os.mkdir": "summary, swa, tensorboard, worst_errors.",
     },
     "metrics": {
         "callbacks.checkpoint.monitor=val/acuracy": "Did you mean 'val/accuracy'?",

@@ -200,12 +200,6 @@ def test_a_group_of_a_saved_config_is_chosen_anew():
 # --- multiruns --------------------------------------------------------------------------------------------
 
 
-def test_every_value_of_a_multirun_is_looked_at():
-    multirun.check_each(["model=mlp,linear", "seed=range(0,2)"])
-    assert problems(multirun.check_each, ["optimizer.lr=0.1,-1"]) == ["optimizer.lr = -1: must be a number above 0."]
-    assert problems(multirun.check_each, ["model=mlp,lsmt"]) == ["no model named 'lsmt'. Did you mean 'lstm'?"]
-
-
 def test_hydras_command_line_leaves_the_arguments_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["pytest", "x"])

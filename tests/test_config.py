@@ -169,7 +169,8 @@ def test_every_yaml_file_of_the_fixed_groups_sets_exactly_their_settings(group, 
     files = config_files.options(group, [])
     assert files
     for path in files.values():
-        assert set(config_files.values(path)[group]) == set(config.field_names(settings)), path
+        shared = config_files.entry_values().get(group, {})
+        assert {*config_files.values(path)[group], *shared} == set(config.field_names(settings)), path
         assert config_files.description(path), path
 
 
@@ -296,7 +297,7 @@ def test_a_setting_without_a_value_is_named(key, text):
             "callbacks.checkpoint.keep_lst",
             "no setting 'callbacks.checkpoint.keep_lst'. Did you mean 'callbacks.checkpoint.keep_last'?",
         ),
-        ("sweep.zzzzzzzzzzzzzz", "no setting 'sweep.zzzzzzzzzzzzzz'. sweep has: name, metric."),
+        ("sweep.zzzzzzzzzzzzzz", "no setting 'sweep.zzzzzzzzzzzzzz'. sweep has: name, trials, seed, space, metric."),
         (
             "model._target_",
             "model._target_: is refused. A config names registered components (name: ...), never code",
@@ -480,6 +481,9 @@ def test_the_known_keys_are_those_of_the_chosen_components():
         "model.hidden",
         "optimizer.betas",
         "sweep.name",
+        "sweep.trials",
+        "sweep.seed",
+        "sweep.space",
         "sweep.metric",
     } <= set(known)
     assert "callbacks.checkpoint.keep_last" in known

@@ -116,6 +116,7 @@ def test_the_values_of_the_entry_stand_at_the_top():
         "model": {"init_from": None, "freeze": [], "unfreeze_epoch": None, "unfreeze_after": {}, "freeze_after": {}},
         "loss": {"l1": {}, "l2": {}},
         "optimizer": {"groups": {}},
+        "sweep": {"trials": None, "seed": 0, "space": {}, "metric": None},
     }
 
 
@@ -137,8 +138,8 @@ def test_the_callbacks_of_an_old_run_get_what_is_new_each_under_its_own_key():
     assert new["saves"]["keep_every_epochs"] is None
 
 
-def test_what_an_option_takes_from_another_is_new_too():
-    values = config_files.values(config_files.config_dir() / "sweep" / "auto.yaml")["sweep"]
+def test_what_an_entry_says_of_a_group_is_new_too():
+    values = config_files.entry_values()["sweep"]
     assert config_files.completed({"sweep": {"name": "grid"}})["sweep"] == {**values, "name": "grid"}
 
 

@@ -95,7 +95,7 @@ def test_a_folder_that_may_not_be_written_is_an_error(working_directory):
 
 
 def test_a_sweep_gets_a_folder_by_date_and_time():
-    assert re.fullmatch(r"runs/sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-grid-[a-z]{4}", run_folder.sweep_dir())
+    assert re.fullmatch(r"runs/sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-grid-[a-z]{4}", run_folder.sweep_dir("grid"))
 
 
 # --- the lock ---------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ _GROUPS = {
     "loss": "auto",
     "optimizer": "sgd",
     "scheduler": "constant",
-    "sweep": "grid",
+    "sweep": "auto",
 }
 
 

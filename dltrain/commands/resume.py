@@ -32,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     found = find_sweep(arguments.run)
     if found is not None:
-        if arguments.overrides:
-            raise ConfigError(f"'{arguments.overrides[0]}': of a sweep nothing can be changed. Start another with -m")
-        return sweep.resume(found, arguments.retry_failed)
+        return sweep.resume(found, arguments.overrides, arguments.retry_failed)
     if arguments.retry_failed:
         raise ConfigError(f"--retry-failed: {arguments.run} is no sweep")
     folder = runs.find(arguments.run)

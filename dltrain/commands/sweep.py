@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dltrain.errors import Interrupted
+from dltrain.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from dltrain.multirun import Job
-    from dltrain.sweeps.folder import SweepFolder
+    from dltrain.sweeps.folder import SweepFolder, SweepPlan
     from dltrain.sweeps.leaderboard import Place
 
 FAILED_TRIALS = 8
@@ -34,7 +35,7 @@ def drive(sweep: SweepFolder) -> int:
         done = sum(place.trial.status in ("done", "failed") for place in leaderboard.ranked(sweep))
         stopped = str(error).partition(". Go on with:")[0]
         raise Interrupted(
-            f"{stopped}. {len(plan.points) - done} of {len(plan.points)} trials are left. Go on with: "
+            f"{stopped}. {plan.trials - done} of {plan.trials} trials are left. Go on with: "
             f"dltrain resume {sweep.path}",
             error.exit_code - 128,
         ) from error
@@ -50,12 +51,24 @@ def drive(sweep: SweepFolder) -> int:
     return FAILED_TRIALS if failed else 0
 
 
-def resume(sweep: SweepFolder, retry_failed: bool) -> int:
-    """Goes on with a sweep where it was started: relative paths of its overrides begin there."""
+def resume(sweep: SweepFolder, overrides: list[str], retry_failed: bool) -> int:
+    """Goes on with a sweep where it was started: relative paths of its overrides begin there.
+
+    Args:
+        overrides: ``sweep.trials=N`` for more trials; nothing else can change.
+
+    Raises:
+        ConfigError: anything else was given, or fewer trials than there are.
+    """
     from dltrain.sweeps.folder import SweepFolder
     from dltrain.sweeps.ledger import Ledger
 
-    start = Path(sweep.read_plan().working_directory)
+    plan = sweep.read_plan()
+    trials = _more_trials(overrides, plan)
+    if trials is not None:
+        with sweep.locked():
+            sweep.write_plan(replace(plan, trials=trials))
+    start = Path(plan.working_directory)
     if start.is_dir() and start != Path.cwd():
         path = sweep.path.absolute()
         os.chdir(start)
@@ -67,6 +80,18 @@ def resume(sweep: SweepFolder, retry_failed: bool) -> int:
                 if trial.status == "failed":
                     ledger.retry(trial.number)
     return drive(sweep)
+
+
+def _more_trials(overrides: list[str], plan: SweepPlan) -> int | None:
+    for override in overrides:
+        key, _, text = override.partition("=")
+        if key != "sweep.trials" or plan.sampler == "grid":
+            can = "nothing" if plan.sampler == "grid" else "sweep.trials alone"
+            raise ConfigError(f"'{override}': of this sweep {can} can be changed. Start another with -m")
+        if not text.isdecimal() or int(text) < plan.trials:
+            raise ConfigError(f"'{override}': the sweep is to have {plan.trials} trials already. Give more than that")
+        return int(text)
+    return None
 
 
 def _train(sweep: SweepFolder, job: Job, module_folders: list[Path]) -> None:

@@ -62,7 +62,21 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    name: str = setting("How a multirun (-m) chooses its jobs: grid runs every combination of the lists.")
+    name: Literal["auto", "grid", "random", "tpe", "qmc"] = setting(
+        "How a multirun (-m) chooses its trials: grid runs every combination of the lists; random, tpe (learns from the "
+        "results) and qmc (spread evenly) draw sweep.trials points; auto takes grid where all values are listed and no "
+        "sweep.trials is given, else random."
+    )
+    trials: int | None = setting("How many points to draw; null draws 20.", min=1)
+    seed: int = setting("Seed of what is drawn.", min=0, max=2**32 - 1)
+    space: dict[str, Any] = setting(
+        "What is searched, by key: interval(1e-4, 1e-2), tag(log, interval(...)), int(interval(1, 9)), range(1, 9, 2), "
+        "a list of values, {length: int(interval(0, 3)), each: int(interval(1, 100))} for a list, or {values: ..., when: "
+        "key=value}. The command line's come besides."
+    )
+    metric: str | None = setting(
+        "Metric whose best value ranks the trials; null takes what callbacks.checkpoint monitors."
+    )
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,15 @@ class TransferSettings:
     freeze: list[str] = setting("Patterns of parameter names that are not trained, such as [features.*].")
     unfreeze_epoch: int | None = setting(
         "Epochs after which what is frozen is trained as well; null never trains it.", min=0
+    )
+    unfreeze_after: dict[str, int] = setting(
+        "By pattern of parameter names: epochs after which they are trained; before, they are frozen. It holds before "
+        "unfreeze_epoch. {layers.1.*: 4, layers.3.*: 2} unfreezes one layer after the other, from the last to the "
+        "first.",
+        min=0,
+    )
+    freeze_after: dict[str, int] = setting(
+        "By pattern of parameter names: epochs after which they are no longer trained.", min=1
     )
 
 
@@ -97,15 +120,6 @@ class GroupSettings:
 
     Attributes:
         lr, weight_decay: None leaves the optimizer's own.
-    unfreeze_after: dict[str, int] = setting(
-        "By pattern of parameter names: epochs after which they are trained; before, they are frozen. It holds before "
-        "unfreeze_epoch. {layers.1.*: 4, layers.3.*: 2} unfreezes one layer after the other, from the last to the "
-        "first.",
-        min=0,
-    )
-    freeze_after: dict[str, int] = setting(
-        "By pattern of parameter names: epochs after which they are no longer trained.", min=1
-    )
     """
 
     lr: float | None = dataclasses.field(

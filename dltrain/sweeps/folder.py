@@ -24,15 +24,23 @@ class SweepPlan:
     """What a sweep was started with, as ``multirun.yaml`` holds it.
 
     Attributes:
-        overrides: the command line.
-        points: the values of each trial of a grid, by key; the number of a trial is its place.
+        overrides: the command line, without what is searched.
+        space: what is searched, as text by key.
+        sampler: "grid", or how the points are chosen.
+        points: of a grid, the values of each trial by key; the number of a trial is its place.
+        trials: how many there are to be.
+        seed: of the sampler.
         working_directory: where relative paths of the overrides start.
         module_folders: folders where modules of ``imports`` may lie.
         metric: whose best value is a trial's objective.
     """
 
     overrides: list[str]
+    space: dict[str, Any]
+    sampler: str
     points: list[dict[str, str]]
+    trials: int
+    seed: int
     working_directory: str
     module_folders: list[str]
     metric: str
@@ -52,14 +60,14 @@ class SweepFolder:
         self.lock_file = path / "sweep.lock"
 
     @classmethod
-    def create(cls, path: Path | None) -> SweepFolder:
-        """Makes the folder of a new sweep: ``path``, or ``runs/sweeps/<date>_<time>-grid-<4 letters>``.
+    def create(cls, path: Path | None, sampler: str) -> SweepFolder:
+        """Makes the folder of a new sweep: ``path``, or ``runs/sweeps/<date>_<time>-<sampler>-<4 letters>``.
 
         Raises:
             ConfigError: ``path`` holds a sweep already.
             MachineError: it cannot be made.
         """
-        folder = cls(path or Path(run_folder.sweep_dir()))
+        folder = cls(path or Path(run_folder.sweep_dir(sampler)))
         if folder.plan_file.exists():
             raise ConfigError(
                 f"{folder.path} holds a sweep already. Go on with it: dltrain resume {folder.path}, or name another "

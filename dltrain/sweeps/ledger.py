@@ -20,8 +20,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from dltrain.sweeps import samplers
+from dltrain.sweeps.space import Space
+
 _STUDY = "sweep"
-_REASON, _STARTS, _RETRY_OF = "reason", "starts", "retry_of"
+_REASON, _STARTS, _RETRY_OF, _VALUES = "reason", "starts", "retry_of", "values"
 
 Status = Literal["done", "failed", "running", "waiting"]
 _STATUS: dict[TrialState, Status] = {
@@ -100,6 +103,21 @@ class Ledger:
             {key: CategoricalDistribution(list(dict.fromkeys(texts))) for key, texts in choices.items()}
         )
 
+    def propose(self, space: Space, sampler: str, seed: int) -> None:
+        """Adds a trial whose values the sampler chooses."""
+        self._study.sampler = samplers.build(sampler, seed, len(self._attempts()))
+        self._note_values(self._study.ask(), space)
+
+    def complete(self, space: Space, sampler: str, seed: int) -> None:
+        """Gives values to a trial that was proposed by a process which was killed before it had noted them."""
+        for number, attempts in self._attempts().items():
+            if attempts[-1].state == TrialState.RUNNING and _VALUES not in attempts[-1].user_attrs:
+                self._study.sampler = samplers.build(sampler, seed, number)
+                self._note_values(optuna.trial.Trial(self._study, attempts[-1]._trial_id), space)
+
+    def _note_values(self, trial: optuna.trial.Trial, space: Space) -> None:
+        trial.set_user_attr(_VALUES, space.suggest(trial))
+
     def trials(self) -> list[Trial]:
         """Returns all trials by number."""
         return [_trial(number, attempts) for number, attempts in sorted(self._attempts().items())]
@@ -119,7 +137,8 @@ class Ledger:
     def retry(self, number: int) -> None:
         """Lets a failed trial run again under its number; Optuna counts the attempt as a trial of its own."""
         first = self._attempts()[number][0]
-        self._study.enqueue_trial(first.params, user_attrs={_RETRY_OF: number})
+        noted = {_VALUES: first.user_attrs[_VALUES]} if _VALUES in first.user_attrs else {}
+        self._study.enqueue_trial(first.params, user_attrs={_RETRY_OF: number, **noted})
         self._start_waiting(first.distributions)
 
     def _start_waiting(self, distributions: dict[str, BaseDistribution]) -> None:
@@ -139,7 +158,8 @@ class Ledger:
 
 
 def _values(frozen: FrozenTrial) -> dict[str, str]:
-    values: dict[str, str] = frozen.params or frozen.system_attrs.get("fixed_params", {})
+    fixed = frozen.params or frozen.system_attrs.get("fixed_params", {})
+    values: dict[str, str] = frozen.user_attrs.get(_VALUES, fixed)
     return values
 
 

@@ -9,12 +9,22 @@ import pytest
 from dltrain.errors import CheckpointError, ConfigError, MachineError
 from dltrain.sweeps.folder import SweepFolder, SweepPlan, find_sweep
 
-PLAN = SweepPlan(["optimizer.lr=0.1,0.2"], [{"optimizer.lr": "0.1"}], "/somewhere", ["/mine"], "val/loss")
+PLAN = SweepPlan(
+    overrides=["data=iris"],
+    space={"optimizer.lr": "0.1,0.2"},
+    sampler="grid",
+    points=[{"optimizer.lr": "0.1"}],
+    trials=1,
+    seed=0,
+    working_directory="/somewhere",
+    module_folders=["/mine"],
+    metric="val/loss",
+)
 
 
 @pytest.fixture
 def sweep(work) -> SweepFolder:
-    sweep = SweepFolder.create(None)
+    sweep = SweepFolder.create(None, "grid")
     sweep.write_plan(PLAN)
     return sweep
 
@@ -31,7 +41,7 @@ def test_the_plan_comes_back(sweep):
 
 def test_a_folder_that_holds_a_sweep_is_not_taken_again(sweep):
     with pytest.raises(ConfigError) as caught:
-        SweepFolder.create(sweep.path)
+        SweepFolder.create(sweep.path, "grid")
     assert str(caught.value) == (
         f"{sweep.path} holds a sweep already. Go on with it: dltrain resume {sweep.path}, or name another folder"
     )
@@ -43,7 +53,7 @@ def test_a_sweep_is_found_by_its_folder_or_a_part_of_its_name(sweep):
         assert found is not None and found.path.name == sweep.path.name, name
     assert find_sweep("last") is None and find_sweep("nothing") is None
     assert find_sweep("runs") is None  # a folder that is none
-    SweepFolder.create(None).write_plan(PLAN)
+    SweepFolder.create(None, "grid").write_plan(PLAN)
     with pytest.raises(ConfigError, match="'grid' fits 2 sweeps; say more of the name"):
         find_sweep("grid")
 

@@ -9,7 +9,6 @@ import textwrap
 import pytest
 import yaml
 
-from dltrain.sweeps.driver import grid
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger
 
@@ -24,16 +23,6 @@ def the_sweep(work) -> SweepFolder:
 def leaderboard(sweep: SweepFolder) -> list[dict[str, str]]:
     with sweep.leaderboard.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def test_a_grid_is_every_combination_the_last_list_fastest():
-    assert grid(["a=1,2", "b=3", "c=[4],[5]", "d=range(0,2)", "e=choice(가,'나 다')"])[:3] == [
-        {"a": "1", "c": "[4]", "d": "0", "e": "'가'"},
-        {"a": "1", "c": "[4]", "d": "0", "e": "'나 다'"},
-        {"a": "1", "c": "[4]", "d": "1", "e": "'가'"},
-    ]
-    assert grid(["a=1"]) == [{}]
-    assert {"optimizer": "adamw"} in grid(["optimizer=glob(adam*)"])
 
 
 def test_the_leaderboard_ranks_the_trials_and_links_the_best(dltrain, work):
@@ -61,6 +50,82 @@ def test_the_metric_of_the_sweep_decides(dltrain, work):
     assert float(rows[0]["val/accuracy"]) >= float(rows[1]["val/accuracy"])
     answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1", "sweep.metric=val/acuracy")
     assert answer.code == 8 and "sweep.metric = 'val/acuracy'" in answer.err
+
+
+def test_mistakes_of_the_space_are_told_before_the_first_trial(dltrain, work):
+    (work / "mine" / "sweep").mkdir(parents=True)
+    for words, code, text in (
+        (["optimizer.lr=interval(2,1)"], 2, "optimizer.lr=interval(2,1): interval(2, 1) is empty: the first number"),
+        (["optimizer.lr=tag(log,interval(0,1))"], 2, "tag(log, interval(0, 1)): a logarithm needs numbers above 0"),
+        (["optimizer.lr=tag(lg,interval(1,2))"], 2, "optimizer.lr=tag(lg,interval(1,2)): no tag 'lg'. There is: log"),
+        (["optimizer.lr=interval(-1,0.1)"], 2, "optimizer.lr = -1: must be a number above 0."),
+        (["optimizr.lr=0.1,0.2"], 2, "no setting 'optimizr.lr'. Did you mean 'optimizer.lr'?"),
+        (["model=mlp,lsmt"], 2, "no model named 'lsmt'. Did you mean 'lstm'?"),
+        (
+            ["sweep=grid", "optimizer.lr=interval(1,2)"],
+            2,
+            "sweep=grid: optimizer.lr=interval(1,2) has no end of values",
+        ),
+        (["sweep=grid", "optimizer.lr=1,2", "sweep.trials=1"], 2, "sweep.trials = 1: a grid has 2 points"),
+        (["sweep=rndom", "optimizer.lr=1,2"], 2, "no sweep named 'rndom'. Did you mean 'random'?"),
+        (["sweep.space={model.hiden: [1]}"], 2, "no setting 'model.hiden'. Did you mean 'model.hidden'?"),
+        (["sweep.space={model.hidden: {length: \"interval(0.0,2)\", each: \"range(1,3)\"}}"], 2, "length needs whole numbers"),
+        (["sweep.space={model.hidden: {long: \"range(1,3)\"}}"], 2, "give length, and each or all"),
+        (["sweep.space={model.hidden: {values: 1, when: \"a=b\"}}"], 2, "when needs key=value, with a key of the space"),
+    ):
+        answer = dltrain("data=iris", "-m", *words)
+        assert answer.code == code and text in answer.err, (words, answer.err)
+        assert not (work / "runs").exists()
+
+
+def test_random_search_draws_the_same_points_again(dltrain, work):
+    words = [*QUICK, "-m", "optimizer.lr=tag(log,interval(3e-4,3e-2))", "model.dropout=interval(0,0.5)", "model=mlp"]
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        answer = dltrain(*words, "sweep.trials=3", f"sweep.seed={seed}", f"hydra.sweep.dir={name}")
+        assert answer.code == 0, answer.err
+    drawn = {name: [t.values for t in Ledger(work / name / "journal.log").trials()] for name in ("one", "two", "three")}
+    assert drawn["one"] == drawn["two"] != drawn["three"]
+    for values in drawn["one"]:
+        assert 3e-4 <= float(values["optimizer.lr"]) <= 3e-2 and 0 <= float(values["model.dropout"]) <= 0.5
+    assert len({values["optimizer.lr"] for values in drawn["one"]}) == 3
+    answer = dltrain("resume", "one", "sweep.trials=5")
+    assert answer.code == 0, answer.err
+    more = [trial.values for trial in Ledger(work / "one" / "journal.log").trials()]
+    assert len(more) == 5 and more[:3] == drawn["one"]
+    answer = dltrain("resume", "one", "sweep.trials=4")
+    assert answer.code == 2 and "'sweep.trials=4': the sweep is to have 5 trials already" in answer.err
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
+def test_a_space_with_conditions_from_a_yaml_file(sampler, dltrain, work):
+    path = work / "mine" / "sweep" / "depth.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        textwrap.dedent(f"""
+            # A depth, a width for each layer, and momentum for SGD alone
+            name: {sampler}
+            trials: 12
+            space:
+              model.hidden: {{length: "int(interval(0, 3))", each: "tag(log, int(interval(2, 20)))"}}
+              optimizer: [adam, sgd]
+              optimizer.momentum: {{values: "interval(0, 0.9)", when: optimizer=sgd}}
+              model.norm: [null, batch]
+        """).lstrip()
+    )
+    quick = ["data=iris", "trainer.max_epochs=1", "callbacks=none"]
+    answer = dltrain("--config-dir", "mine", *quick, "-m", "sweep=depth")
+    assert answer.code == 0, answer.err
+    trials = Ledger(the_sweep(work).journal).trials()
+    assert len(trials) == 12
+    lengths = set()
+    for trial in trials:
+        hidden = yaml.safe_load(trial.values["model.hidden"])
+        lengths.add(len(hidden))
+        assert all(2 <= width <= 20 for width in hidden)
+        assert ("optimizer.momentum" in trial.values) == (trial.values["optimizer"] == "sgd")
+        saved = yaml.safe_load((the_sweep(work).trials / str(trial.number) / "config.yaml").read_text())
+        assert saved["model"]["hidden"] == hidden and saved["optimizer"]["name"] == trial.values["optimizer"]
+    assert len(lengths) > 1
 
 
 def test_metrics_that_differ_between_the_trials_are_refused(dltrain, work):
@@ -139,7 +204,7 @@ def test_resuming_a_finished_sweep_trains_nothing(dltrain, work, monkeypatch):
 def test_what_cannot_be_changed_is_said(dltrain, work):
     assert dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2").code == 0
     answer = dltrain("resume", the_sweep(work).path, "optimizer.lr=3")
-    assert answer.code == 2 and "'optimizer.lr=3': of a sweep nothing can be changed" in answer.err
+    assert answer.code == 2 and "'optimizer.lr=3': of this sweep nothing can be changed" in answer.err
     answer = dltrain("resume", the_sweep(work).path / "trials" / "0", "--retry-failed")
     assert answer.code == 2 and "is no sweep" in answer.err
 

@@ -1,0 +1,110 @@
+"""Spaces of sweeps from their text: Hydra's own syntax on the command line, and a mapping in ``sweep/*.yaml``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from dltrain import compose
+from dltrain.errors import ConfigError
+from dltrain.sweeps.space import Choice, Condition, Dimension, Interval, ListOf, Single, Space, Steps
+
+_LIST_OF = ("length", "each", "all")
+
+
+def swept(overrides: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Returns the text of each key of a command line that has several values, and the other overrides."""
+    several, others = {}, []
+    for text, override in zip(overrides, _parsed(overrides), strict=True):
+        if override.is_sweep_override():
+            several[override.get_key_element()] = compose.quote_each(text).partition("=")[2]
+        else:
+            others.append(text)
+    return several, others
+
+
+def space_of(texts: dict[str, Any]) -> Space:
+    """Returns a space.
+
+    Args:
+        texts: by key, ``interval(1e-4, 1e-2)``, ``tag(log, ...)``, ``int(interval(1, 9))``, ``range(1, 9, 2)``,
+            ``choice(a, b)``, a list of values, or a mapping: ``length`` with ``each`` or ``all`` for a list of searched
+            length, ``values`` with ``when: key=value`` for what is searched only then.
+
+    Raises:
+        ConfigError: with each mistake.
+    """
+    dimensions, problems = [], []
+    for key, given in texts.items():
+        try:
+            dimensions.append(_dimension(str(key), given, texts))
+        except ConfigError as error:
+            problems += [f"{key}={given}: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(*problems)
+    return Space(tuple(sorted(dimensions, key=lambda dimension: dimension.when is not None)))
+
+
+def _dimension(key: str, given: Any, texts: dict[str, Any]) -> Dimension:
+    if isinstance(given, dict) and "when" in given:
+        if set(given) != {"values", "when"}:
+            raise ConfigError("with when stands values, and nothing else")
+        other, equals, listed = str(given["when"]).partition("=")
+        if not equals or other not in texts or (isinstance(texts[other], dict) and "when" in texts[other]):
+            raise ConfigError("when needs key=value, with a key of the space that has no condition of its own")
+        condition = Condition(other, tuple(text.strip() for text in listed.split(",")))
+        return Dimension(key, _values(key, given["values"]), condition)
+    return Dimension(key, _values(key, given))
+
+
+def _values(key: str, given: Any) -> Single | ListOf:
+    if isinstance(given, dict):
+        if "length" not in given or len(given) != 2 or not set(given) <= set(_LIST_OF):
+            raise ConfigError("give length, and each or all")
+        shared = "all" in given
+        length, value = _values(key, given["length"]), _values(key, given["all" if shared else "each"])
+        if isinstance(length, ListOf) or isinstance(value, ListOf):
+            raise ConfigError("length, each and all are single values")
+        if isinstance(length, Interval) and not length.is_whole:
+            raise ConfigError("length needs whole numbers, as int(interval(1, 3))")
+        return ListOf(length, value, shared)
+    if isinstance(given, list):
+        return Choice(tuple(compose.quote(f"={_text(value)}")[1:] for value in given))
+    (override,) = _parsed([f"{key}={given}"])
+    if not override.is_sweep_override():
+        return Choice((str(given),))
+    return _of(override)
+
+
+def _of(override: Override) -> Single:
+    value: Any = override.value()
+    if isinstance(value, IntervalSweep):
+        assert value.start is not None and value.end is not None
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        unknown = value.tags - {"log"}
+        if unknown:
+            raise ConfigError(f"no tag '{min(unknown)}'. There is: log")
+        return Interval(value.start, value.end, whole, "log" in value.tags)
+    numbers = value.range() if isinstance(value, RangeSweep) and not value.shuffle else None
+    if isinstance(numbers, range) and len(numbers) > 1 and numbers.step > 0:
+        return Steps(numbers[0], numbers[-1], numbers.step)
+    texts = compose.swept_values(override)
+    if not texts:
+        raise ConfigError("there is no value in it")
+    return Choice(tuple(texts))
+
+
+def _parsed(overrides: list[str]) -> list[Override]:
+    quoted = list(map(compose.quote_each, overrides))
+    compose.check_syntax(quoted)
+    return compose.parse(quoted)
+
+
+def _text(value: Any) -> str:
+    """Returns a value of a YAML file as it would stand on a command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    )

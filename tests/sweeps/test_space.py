@@ -1,0 +1,84 @@
+"""What a sweep searches, from its text."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+from dltrain.errors import ConfigError
+from dltrain.sweeps import parsing, samplers
+
+
+def drawn(texts: dict[str, object], number: int, sampler: str = "random", seed: int = 0) -> dict[str, str]:
+    study = optuna.create_study(sampler=samplers.build(sampler, seed, number))
+    return parsing.space_of(texts).suggest(study.ask())
+
+
+def test_a_grid_is_every_combination_the_last_key_fastest():
+    texts, others = parsing.swept(["a=1,2", "b=3", "c=[4],[5]", "d=range(0,2)", "e=choice(가,'나 다')"])
+    assert others == ["b=3"]
+    grid = parsing.space_of(texts).grid()
+    assert grid is not None and len(grid) == 16
+    assert grid[:3] == [
+        {"a": "1", "c": "[4]", "d": "0", "e": "'가'"},
+        {"a": "1", "c": "[4]", "d": "0", "e": "'나 다'"},
+        {"a": "1", "c": "[4]", "d": "1", "e": "'가'"},
+    ]
+    assert parsing.space_of({}).grid() == [{}]
+    assert {"optimizer": "adamw"} in (parsing.space_of({"optimizer": "glob(adam*)"}).grid() or [])
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "kind"),
+    [
+        ("interval(0.25, 0.5)", 0.25, 0.5, float),
+        ("tag(log, interval(1e-5, 1e-1))", 1e-5, 1e-1, float),
+        ("int(interval(1, 100))", 1, 100, int),
+        ("tag(log, int(interval(1, 100)))", 1, 100, int),
+        ("range(3, 30, 3)", 3, 27, int),
+    ],
+)
+def test_numbers_lie_in_their_interval_and_are_a_function_of_seed_and_number(text, low, high, kind):
+    values = [drawn({"a": text}, number)["a"] for number in range(40)]
+    assert all(low <= kind(value) <= high for value in values) and len(set(values)) > 8
+    assert values == [drawn({"a": text}, number)["a"] for number in range(40)]
+    assert values != [drawn({"a": text}, number, seed=1)["a"] for number in range(40)]
+    if text.startswith("range"):
+        assert all(int(value) % 3 == 0 for value in values)
+
+
+def test_the_logarithm_is_drawn_evenly():
+    values = sorted(float(drawn({"a": "tag(log, interval(1e-4, 1))"}, number)["a"]) for number in range(200))
+    assert 3e-3 < values[100] < 3e-2
+
+
+def test_values_of_one_key_do_not_depend_on_the_others():
+    one = drawn({"a": "interval(0, 1)", "b": "interval(0, 1)"}, 3)
+    assert one["a"] == drawn({"a": "interval(0, 1)"}, 3)["a"] != one["b"]
+
+
+def test_lists_have_a_searched_length():
+    each = {"length": "int(interval(0, 3))", "each": "int(interval(1, 100))"}
+    lists = [drawn({"h": each}, number)["h"] for number in range(30)]
+    assert "[]" in lists and {text.count(",") for text in lists if text != "[]"} == {0, 1, 2}
+    same = {"length": [2, 3], "all": [7, 8]}
+    assert {drawn({"h": same}, number)["h"] for number in range(30)} == {"[7,7]", "[8,8]", "[7,7,7]", "[8,8,8]"}
+
+
+def test_what_has_a_condition_is_there_only_then():
+    texts = {"m": {"values": "interval(0, 1)", "when": "o=sgd, nag"}, "o": ["sgd", "adam", "nag"]}
+    for number in range(20):
+        values = drawn(texts, number)
+        assert ("m" in values) == (values["o"] in ("sgd", "nag"))
+    assert parsing.space_of(texts).grid() is None
+    variants = list(parsing.space_of(texts).variants())
+    assert variants[0] == {"o": "sgd"} and {"o": "sgd", "m": "0"} in variants and {"o": "sgd", "m": "1"} in variants
+
+
+def test_all_mistakes_are_told_together():
+    with pytest.raises(ConfigError) as caught:
+        parsing.space_of({"a": "interval(2, 1)", "b": {"each": 1}})
+    assert caught.value.problems == [
+        "a=interval(2, 1): interval(2, 1) is empty: the first number must be less than the second",
+        "b={'each': 1}: give length, and each or all",
+    ]
