@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import re
 import site
 import sys
 import sysconfig
@@ -22,9 +23,10 @@ _DLTRAIN = Path(__file__).parent
 def told(error: BaseException) -> str | None:
     """Returns what a person needs to mend a mistake in a module of theirs; None where none of theirs was at work."""
     frames = list(_own_frames(error))
-    if not frames:
-        return None
     what = traceback.format_exception_only(type(error), error)[-1].strip()
+    if not frames:
+        saved = re.match(r"callbacks/([^/:]+).* cannot stand in a checkpoint", str(error))  # packing knows no more
+        return f"callbacks.{saved[1]}, state_dict: {what}" if saved else None
     lines = [f"  {frame.f_code.co_filename}:{number}: {_source(frame, number)}" for frame, number in frames]
     last = "This is a mistake in a module of yours; DLTRAIN_TRACEBACK=1 shows how dltrain came there"
     return "\n".join([f"{_whose(frames)}: {what}", *lines, last])

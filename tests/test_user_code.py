@@ -193,6 +193,16 @@ def test_a_state_that_it_cannot_take_is_its_own_mistake_and_not_one_of_the_check
     assert (only_run(work) / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_state_that_cannot_be_saved_names_its_callback_and_the_place(dltrain, mine):
+    arguments, _ = mine("    def state_dict(self):\n        return {'seen': [1, {2, 3}]}\n")
+    answer = dltrain(*arguments, "~callbacks.summary", "~callbacks.progress")
+    assert answer.code == 1
+    assert answer.err.strip() == (
+        "error: callbacks.mine, state_dict: TypeError: callbacks/mine/seen/1: a set cannot stand in a checkpoint; use "
+        "tensors, numbers, text, lists and dicts"
+    )
+
+
 def test_the_whole_traceback_is_there_for_whom_asks_in_a_real_process(work, mine):
     arguments, _ = mine("    def on_step_end(self, trainer):\n        raise ValueError('값')\n")
     for asked in ("0", "1"):

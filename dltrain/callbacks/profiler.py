@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,9 @@ _LOGGED_OPERATORS = 5
 class ProfilerSettings:
     name: str = setting("Name of the callback.")
     first_step: int = setting("First optimizer update that is profiled, counted from 1.", min=1)
-    steps: int = setting("How many updates are profiled.", min=1)
+    steps: int = setting(
+        "How many updates are profiled; each makes the trace larger, and its writing longer.", min=1, max=200
+    )
     warmup_steps: int = setting(
         "Updates before these that the profiler watches and throws away: its own start is slow.", min=0
     )
@@ -71,6 +74,9 @@ class Profiler(Callback):
         ]
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        with contextlib.suppress(OSError):
+            for cut_off in (self.context.folder.path / "profile").glob(".*"):  # by a kill while it was written
+                cut_off.unlink()
         total, done = total_steps(trainer), trainer.state.step
         if self.last_step > total:
             log.warning("the profiler ends at step %s, not %s: the training has no more", total, self.last_step)

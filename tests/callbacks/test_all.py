@@ -268,10 +268,9 @@ def what_stays(folder: Path, setup: str, order: list[str]) -> Any:
     ("setup", "average", "seeds"),
     [
         ("classes", "ema", (0,)),
-        ("tokens", "swa", (1,)),
         *[
-            pytest.param(*which, range(2, 8), marks=pytest.mark.slow)
-            for which in (("classes", "swa"), ("tokens", "ema"))
+            pytest.param(*which, marks=pytest.mark.slow)
+            for which in (("tokens", "swa", (1,)), ("classes", "swa", range(2, 8)), ("tokens", "ema", range(2, 8)))
         ],
     ],
 )

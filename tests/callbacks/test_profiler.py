@@ -89,9 +89,12 @@ def test_a_training_that_stops_writes_what_is_done_and_goes_on_with_the_rest(
     with pytest.raises(Interrupted):
         train(tmp_path / "run", *SHORT, *WINDOW, callbacks=("profiler", "checkpoint", "stops"))
     assert traces(tmp_path / "run") == first
+    (tmp_path / "run" / "profile").mkdir(exist_ok=True)
+    (tmp_path / "run" / "profile" / ".steps-4-to-6.pt.trace.json.gz").write_bytes(b"cut off")
     outcome = resume(tmp_path / "run")
     assert outcome is not None and outcome.trainer.state.step == 9
     assert traces(tmp_path / "run") == first | second
+    assert not list((tmp_path / "run" / "profile").glob(".*"))
     whole = train(tmp_path / "whole", *SHORT, callbacks=("checkpoint",))
     assert_same(whole.trainer.model.state_dict(), outcome.trainer.model.state_dict())
 
