@@ -82,9 +82,22 @@ class RunFolder:
         """Holds the folder, so that no second process writes to it; the lock ends with the process.
 
         Raises:
-            MachineError: another process holds it.
+            MachineError: another process holds it, or a part of it is a link to somewhere else.
         """
+        self._refuse_links()
         return lock(self.lock_file, f"{self.path} is being trained by another process")
+
+    def _refuse_links(self) -> None:
+        """
+        Raises:
+            MachineError: a file or folder of it is a link, through which a training would write somewhere else.
+        """
+        for path in vars(self).values():
+            if path != self.path and path.is_symlink():
+                raise MachineError(
+                    f"{path} is a link to {path.readlink()}, and what lies there would be written to. Put the file or "
+                    "folder itself there"
+                )
 
     @contextlib.contextmanager
     def begun_or_removed(self) -> Iterator[None]:
