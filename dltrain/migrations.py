@@ -47,7 +47,8 @@ def check_schema(schema: object, path: Path) -> int:
 def _from_1(state: State) -> State:
     """In the first schema there came, commit by commit, counts and terms of batches that are not summed yet, schedules
     that look at figures, and counters of optimizers. New in the second are the names of the callbacks, the learning
-    rate that the training has set itself, and checkpoints that are kept for ever.
+    rate that the training has set itself, batches that were left out, the data's fingerprint, and checkpoints that
+    are kept for ever.
     """
     if "progress" not in state:  # weights that were best, which are as they were
         return state
@@ -56,9 +57,10 @@ def _from_1(state: State) -> State:
         "schedule": {},
         "optimizer_counters": [],
         "learning_rate": None,
+        "mishaps": {},
         "callback_names": {},
         **state,
-        "made_with": {"rates": None, **state["made_with"]},
+        "made_with": {"rates": None, "data": None, **state["made_with"]},
         "metrics": _with_terms(state["metrics"]),
         "callbacks": callbacks,
     }

@@ -332,10 +332,10 @@ class Trainer:
         self.state = TrainState(**state["progress"])
         self.row = state["row"]
         self.schedule.load_state_dict(state["schedule"])
-        self.mishaps = Mishaps(**state.get("mishaps", {}))
+        self.mishaps = Mishaps(**state["mishaps"])
         self.metrics.load_state_dict(move(state["metrics"], device_of(self.model)))
-        notes = conditions.take_up_callbacks(self.callbacks, state["callbacks"], state.get("callback_names", {}))
-        if state["made_with"].get("rates") == self.rates and state["learning_rate"] != self.learning_rate:
+        notes = conditions.take_up_callbacks(self.callbacks, state["callbacks"], state["callback_names"])
+        if state["made_with"]["rates"] == self.rates and state["learning_rate"] != self.learning_rate:
             self.set_base_learning_rate(state["learning_rate"])  # which was not that of the config
         notes += conditions.take_up_rates(self, state["made_with"])
         seed.restore_generators(state["random"])

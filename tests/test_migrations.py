@@ -28,7 +28,7 @@ def test_the_first_schema_gets_what_came_later():
     state = migrated(OF_SCHEMA_1, 1)
     assert_same(before, OF_SCHEMA_1)
     assert state["schedule"] == {} and state["optimizer_counters"] == [] and state["callback_names"] == {}
-    assert state["made_with"] == {"rates": None, "threads": 1}
+    assert state["made_with"] == {"rates": None, "data": None, "threads": 1}
     assert state["callbacks"]["checkpoint"]["kept"] == [] and state["callbacks"]["ema"] == {"updates": 3}
     (kept,) = state["metrics"]["kept"]
     assert kept["count"] == 3 and kept["terms"] == {}
