@@ -153,6 +153,11 @@ def override_values(container: dict[str, Any], overrides: list[str]) -> dict[str
         key, text = override.key_or_group, override.input_line
         if override.is_delete() and key in (f"callbacks.{name}" for name in config.get("callbacks") or {}):
             del config.callbacks[key.removeprefix("callbacks.")]
+        elif override.is_delete() and key.startswith("callbacks."):
+            name = key.removeprefix("callbacks.")
+            problems.append(
+                f"'{text}': no callback '{name}'.{did_you_mean(name, map(str, config.get('callbacks') or {}))}"
+            )
         elif override.is_delete() or override.is_sweep_override() or override.is_add():
             problems.append(f"'{text}': here only key=value can be used")
         elif key in config_files.GROUPS:

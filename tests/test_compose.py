@@ -191,6 +191,9 @@ def test_a_group_of_a_saved_config_is_chosen_anew():
     assert changed["model"]["name"] == "lstm" and changed["model"]["hidden"] == 5 and "init_from" in changed["model"]
     assert list(changed["callbacks"]) == ["checkpoint", "ema"] and changed["callbacks"]["checkpoint"]["mine"] == 1
     assert compose.override_values(saved, ["~callbacks.checkpoint"])["callbacks"] == {}
+    assert problems(compose.override_values, saved, ["~callbacks.chekpoint"]) == [
+        "'~callbacks.chekpoint': no callback 'chekpoint'. Did you mean 'checkpoint'?"
+    ]
     values = ["optimizer.groups={a.*: {lr: 1e-4}}", "callbacks.checkpoint.mine=2"]
     groups = {"optimizer": {"groups": {"a.*": {"weight_decay": 0}}}, **saved}
     changed = compose.override_values(groups, values)

@@ -24,7 +24,7 @@ MAY = {
     "evaluate_every_steps",
     "evaluation_batch_size",
 }
-MAY_NOT = {"batch_size", "accumulate", "clip_norm"}
+MAY_NOT = {"batch_size", "accumulate", "clip_norm", "auto_batch_size"}
 
 
 def refused(key, old=1, new=2, **more) -> list[str]:
@@ -87,6 +87,9 @@ def test_a_difference_names_what_changed(tmp_path, monkeypatch):
 
 
 def test_what_says_nothing_of_the_training_stays_as_the_run_had_it():
-    before = {"run_dir": "/a", "resume": False, "sweep": {"name": "grid"}, "model": {"name": "mlp", "init_from": "/x"}}
-    now = {"run_dir": "b", "resume": True, "sweep": {}, "model": {"name": "mlp", "init_from": "last"}, "seed": 3}
+    own = {"run_dir": "/a", "resume": False, "sweep": {"name": "grid"}, "model": {"name": "mlp", "init_from": "/x"}}
+    found = {"batch_size": 8, "accumulate": 4, "evaluation_batch_size": 64, "auto_batch_size": False}
+    asked = {"batch_size": 32, "accumulate": 1, "evaluation_batch_size": 64, "auto_batch_size": True}
+    other = {"run_dir": "b", "resume": True, "sweep": {}, "model": {"name": "mlp", "init_from": "last"}, "seed": 3}
+    before, now = {**own, "trainer": found}, {**other, "trainer": asked}
     assert resume_rules.with_own(before, now) == {**before, "seed": 3}
