@@ -16,8 +16,9 @@ from dltrain.board import Board
 from dltrain.console import log
 from dltrain.data import Data
 from dltrain.errors import MachineError
-from dltrain.readable import Entry, markdown, table
+from dltrain.readable import Entry, table
 from dltrain.run_folder import sweep_temporary_files, write_file
+from dltrain.text_tables import markdown
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,7 +21,8 @@ from dltrain.evaluate import apart, outputs_of
 from dltrain.generate import Choice
 from dltrain.models import device_of
 from dltrain.models.seq2seq import Seq2Seq
-from dltrain.readable import Entry, Reader, Told, aligned, codec_of, markdown, table, text_of
+from dltrain.readable import Entry, Reader, Told, codec_of, table, text_of
+from dltrain.text_tables import aligned, markdown
 
 if TYPE_CHECKING:
     from dltrain.losses import Loss

@@ -22,7 +22,7 @@ from dltrain import registry
 from dltrain.data import IGNORED, Data, InputSpec, Samples, Task
 from dltrain.errors import ConfigError
 from dltrain.evaluate import outputs_of
-from dltrain.readable import markdown
+from dltrain.text_tables import markdown
 
 RAGGED = ("data=iris", "trainer.batch_size=32")  # 3 batches an epoch
 NO_GRAPH = "callbacks.tensorboard.graph=false"
