@@ -23,9 +23,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dltrain import config, config_files, interpolation
+from dltrain import config, config_files, hydra_checks, interpolation
 from dltrain.config import suggestion
 from dltrain.errors import ConfigError, did_you_mean
+
+# What Hydra, OmegaConf and PyYAML raise for YAML files and overrides that cannot be used.
+_UNUSABLE = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Comp
                 if override.key_or_group in config_files.GROUPS and isinstance(override.value(), list):
                     composed.choices[override.key_or_group] = str(override.value())
             return composed
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
             problems = _diagnose(quoted, folders)
             raise ConfigError(*(problems or [_explained(error)])) from error
 
@@ -87,6 +90,7 @@ def searching(folders: list[Path]) -> Iterator[None]:
     for folder in [*folders, *config_files.user_dirs()]:
         if not folder.is_dir():
             raise ConfigError(f"the config folder {folder} does not exist (--config-dir or DLTRAIN_CONFIG_PATH)")
+    hydra_checks.check_files([*folders, *config_files.user_dirs()])
     before = os.environ.get("DLTRAIN_CONFIG_PATH")
     if folders:
         paths = [str(folder) for folder in folders] + ([before] if before else [])
@@ -102,6 +106,9 @@ def searching(folders: list[Path]) -> Iterator[None]:
 
 
 def _plain(config: DictConfig) -> Composed:
+    settings = OmegaConf.to_container(config.hydra)
+    assert isinstance(settings, dict)
+    hydra_checks.check({str(key): value for key, value in settings.items()})
     choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
     OmegaConf.set_readonly(config, False)
     OmegaConf.set_struct(config, False)
@@ -343,7 +350,7 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
             values.append(override)
     try:
         known = list(config_files.flatten(_plain(_compose(groups)).container))
-    except (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError) as error:
+    except _UNUSABLE as error:
         return problems or [_explained(error)]
     usable = list(groups)
     for override in values:
@@ -356,7 +363,7 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
             listed = " and ".join(filter(None, (", ".join(options[:-1]), *options[-1:])))
             hint = f" It belongs to {listed}." if options else None
             problems.append(f"no setting '{key}'.{hint or suggestion(key, [*known, *config_files.GROUPS])}")
-    with contextlib.suppress(HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError):
+    with contextlib.suppress(*_UNUSABLE):
         problems += _mistakes_of(_plain(_compose(usable)).container)
     return problems
 

@@ -10,6 +10,9 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parent
 ENTRY = "train"
 
+# No config is as large as this, or as deep.
+_MOST_VALUES, _DEEPEST = 100_000, 50
+
 # The groups in the order of configs/train.yaml, as the data flows, and what each one is.
 GROUPS = {
     "data": "data sets",
@@ -129,6 +132,23 @@ def values_if_readable(path: Path) -> dict[str, Any]:
         return values(path)
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
         return {}
+
+
+def too_large(value: Any) -> str | None:
+    """Returns why values cannot be a config: names of YAML (``&a``, ``*a``) let a few lines stand for billions."""
+    left, waiting = _MOST_VALUES, [(value, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        left -= 1
+        if left < 0:
+            return f"it stands for more than {_MOST_VALUES:,} values, so it is no config"
+        if depth > _DEEPEST:
+            return f"it is nested more than {_DEEPEST} deep, so it is no config"
+        if isinstance(item, dict):
+            waiting += [(inner, depth + 1) for inner in item.values()]
+        elif isinstance(item, list):
+            waiting += [(inner, depth + 1) for inner in item]
+    return None
 
 
 def flatten(value: Any, key: str = "") -> dict[str, Any]:

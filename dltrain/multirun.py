@@ -187,10 +187,9 @@ def _check_each(fixed: list[str], space: Space) -> str:
     Raises:
         ConfigError: with the mistakes of the first point that has any; or the points name several metrics.
     """
-    overrides = [text for text in fixed if not text.startswith("hydra")]
     user_dirs, metrics = tuple(config_files.user_dirs()), []
     for point in space.variants():
-        composed = compose.compose([*overrides, *_texts(point)])
+        composed = compose.compose([*fixed, *_texts(point)])  # with Hydra's own, of which not all may be built
         metrics.append(objective(config.load(composed.container, user_dirs)))
     if len(set(metrics)) > 1:
         names = ", ".join(dict.fromkeys(metrics))

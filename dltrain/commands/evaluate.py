@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     folder = runs.find(arguments.run)
-    config = runs.load_config(runs.saved_config(folder), arguments)
+    config = runs.load_config(runs.saved_config(folder), arguments, folder)
 
     from dltrain import device
     from dltrain.coefficients import coefficients_of

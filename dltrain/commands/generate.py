@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{folder.path} is trained for {task.kind}, not to write text: generate needs a run that is trained for "
             "next_token or seq2seq"
         )
-    config = runs.load_config(runs.saved_config(folder), arguments)
+    config = runs.load_config(runs.saved_config(folder), arguments, folder)
 
     from dltrain import console
     from dltrain.generate import Choice

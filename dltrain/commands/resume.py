@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         refused = resume_rules.refusals(resume_rules.differences(before, container), folder.path, container)
         if refused:
             raise ConfigError(*refused)
-    return go_on(folder, runs.load_config(container, arguments), container, arguments.overrides, arguments.run)
+    return go_on(folder, runs.load_config(container, arguments, folder), container, arguments.overrides, arguments.run)
 
 
 def go_on(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str], name: str) -> int:

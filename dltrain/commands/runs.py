@@ -49,18 +49,25 @@ def saved_config(folder: RunFolder) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
         raise CheckpointError(f"{folder.config} is damaged: it is no YAML{line}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{folder.config} cannot be read: {error}") from error
     if not isinstance(container, dict):
         raise CheckpointError(f"{folder.config} holds no settings")
+    problem = config_files.too_large(container)
+    if problem is not None:
+        raise CheckpointError(f"{folder.config}: {problem}")
     return config_files.completed(container)
 
 
-def load_config(container: dict[str, Any], arguments: argparse.Namespace) -> Config:
-    """Returns a run's config, checked; modules of the user's are looked for in ``--config-dir`` too."""
+def load_config(container: dict[str, Any], arguments: argparse.Namespace, folder: RunFolder) -> Config:
+    """Returns a run's config, checked.
+
+    Modules of the user's are looked for in ``--config-dir`` too; one that came with the run, as in a folder that a
+    stranger sends, is never run.
+    """
     from dltrain import config
 
-    return config.load(container, tuple(config_files.user_dirs(arguments.config_dir)))
+    return config.load(container, tuple(config_files.user_dirs(arguments.config_dir)), distrusted=folder.path)
 
 
 def longer(config: Config, result: dict[str, Any]) -> list[str]:

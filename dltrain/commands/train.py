@@ -50,7 +50,7 @@ def _go_on(folder: RunFolder, container: dict[str, Any], parsed: argparse.Namesp
         refused[-1] += f"\nOr go on with the run as it was: dltrain resume {folder.path}"
         raise ConfigError(*refused)
     overrides = [change.override for change in changes]
-    return resume.go_on(folder, runs.load_config(container, parsed), container, overrides, str(folder.path))
+    return resume.go_on(folder, runs.load_config(container, parsed, folder), container, overrides, str(folder.path))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -88,7 +88,8 @@ def load(parsed: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
             container["run_dir"] = None  # that folder holds the old run
     else:
         container = compose.compose(parsed.overrides, folders).container
-    return config.load(container, (*folders, *config_files.user_dirs())), container
+    theirs = Path(parsed.config).parent if parsed.config else None
+    return config.load(container, (*folders, *config_files.user_dirs()), distrusted=theirs), container
 
 
 def _saved(path: Path) -> dict[str, Any]:
@@ -102,8 +103,13 @@ def _saved(path: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {path} is not UTF-8. Save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"--config {path} is no YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"--config {path} is nested too deep to be a config") from error
     if not isinstance(container, dict):
         raise ConfigError(f"--config {path} holds no settings")
+    problem = config_files.too_large(container)
+    if problem is not None:
+        raise ConfigError(f"--config {path}: {problem}")
     return config_files.completed(container)
 
 

@@ -10,6 +10,7 @@ in one error. No setting has a default here: a key that no YAML file sets is a m
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import sys
 import traceback
@@ -60,13 +61,14 @@ __all__ = [
 ]
 
 
-def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Config:
+def load(container: dict[str, Any], search_paths: tuple[Path, ...] = (), *, distrusted: Path | None = None) -> Config:
     """Checks a plain config and returns it as dataclasses.
 
     Args:
         container: what the YAML files and the command line say together; what is to be read from the environment is
             read here.
         search_paths: folders, besides the working directory, where the modules of ``imports`` may lie.
+        distrusted: the folder in which the config was found; no module of it is run, unless it is a search path.
 
     Raises:
         ConfigError: with every mistake that was found, a line each.
@@ -76,7 +78,7 @@ def load(container: dict[str, Any], search_paths: tuple[Path, ...] = ()) -> Conf
 
         container = interpolation.resolved(container)
     problems: list[str] = []
-    import_modules(container.get("imports"), search_paths, problems)
+    import_modules(container.get("imports"), search_paths, problems, distrusted)
     if problems:  # what these modules register would be missed next, and that is no mistake of its own
         raise ConfigError(*problems)
     config = convert(container, Config, "", problems)
@@ -99,7 +101,9 @@ def _check_together(config: Config, problems: list[str]) -> None:
         problems.append(f"callbacks.{keepers[1]}: a run has one checkpoint callback, and callbacks.{keepers[0]} is one")
 
 
-def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[str]) -> None:
+def import_modules(
+    names: Any, search_paths: tuple[Path, ...], problems: list[str], distrusted: Path | None = None
+) -> None:
     """Imports the user's own modules from the working directory, the search paths or the environment."""
     if not isinstance(names, list):
         return  # the type check reports it
@@ -107,6 +111,14 @@ def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[st
         if str(path) not in sys.path:
             sys.path.append(str(path))
     for name in names:
+        if distrusted is not None and distrusted.resolve() not in [path.resolve() for path in search_paths]:
+            place = _place_within(str(name), distrusted)
+            if place is not None:
+                problems.append(
+                    f"imports: module '{name}' is {place}, which came with the config, so it is not run. If you trust "
+                    f"it: --config-dir {distrusted}"
+                )
+                continue
         try:
             importlib.import_module(str(name))
         except ModuleNotFoundError as error:
@@ -125,6 +137,17 @@ def import_modules(names: Any, search_paths: tuple[Path, ...], problems: list[st
             problems.append(
                 f"imports: module '{name}' failed: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
             )
+
+
+def _place_within(name: str, folder: Path) -> Path | None:
+    """Returns the file or folder of a module where it lies in a folder, else None; runs nothing of it."""
+    try:
+        spec = importlib.util.find_spec(name.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+    paths = [Path(place).resolve() for place in places if place is not None]
+    return next((path for path in paths if folder.resolve() in path.parents), None)
 
 
 def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[str]:
