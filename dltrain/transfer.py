@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import threading
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from dltrain.errors import CheckpointError, ConfigError, did_you_mean
 _NESTED = ("state_dict", "model_state_dict", "model", "weights")
 _FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _MAX_LINES = 5
+# Of the thread that reads pickles; only what is used of it takes memory.
+_STACK = 2**29
 
 
 def source(init_from: str) -> Path:
@@ -76,7 +81,8 @@ def load_first_weights(model: nn.Module, path: Path) -> list[str]:
 
 
 def _fits(tensor: torch.Tensor, own: torch.Tensor) -> bool:
-    return tensor.shape == own.shape and tensor.is_floating_point() == own.is_floating_point()
+    plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())
+    return plain and tensor.shape == own.shape and tensor.is_floating_point() == own.is_floating_point()
 
 
 def _difference(name: str, own: Weights, given: Weights) -> str:
@@ -133,7 +139,8 @@ def _read(path: Path) -> Weights:
     weights = _state_dict(content)
     if not weights:
         kind = type(content).__name__
-        held = f"a dict with {', '.join(map(repr, content))}" if isinstance(content, dict) else f"a {kind}"
+        keys = [repr(key) if isinstance(key, (str, int)) else f"a {type(key).__name__}" for key in content or ()]
+        held = f"a dict with {', '.join(keys)}" if isinstance(content, dict) else f"a {kind}"
         raise CheckpointError(
             f"{path} holds no weights by name, but {held}. Save them with torch.save(model.state_dict(), PATH)"
         )
@@ -156,7 +163,7 @@ def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():  # of old formats, and of pickles that are refused next
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _with_deep_stack(lambda: torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         if not re.search("unsupported (global|class)", str(error), re.IGNORECASE):
             raise CheckpointError(f"{path} is damaged, or no file of torch.save") from error
@@ -166,6 +173,16 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     except Exception as error:  # a damaged file makes the reader raise nearly anything
         raise CheckpointError(f"{path} is damaged, or no file of torch.save") from error
+
+
+def _with_deep_stack(read: Callable[[], Any]) -> Any:
+    """Calls a function where a file of values nested a million deep ends in an error, not in the process's death."""
+    before = threading.stack_size(_STACK)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(read).result()
+    finally:
+        threading.stack_size(before)
 
 
 def _state_dict(content: Any) -> Weights:

@@ -11,11 +11,12 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dltrain.data.unpacking import unpacked
 from dltrain.errors import DataError
 
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
@@ -54,8 +55,7 @@ def _read(path: Path, dimensions: int, what: str) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            stream = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if zipped else file
-            return _values(stream, path, dimensions, what)
+            return _values(unpacked(file) if zipped else file, path, dimensions, what)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except EOFError as error:

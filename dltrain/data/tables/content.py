@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from dltrain.data.unpacking import unpacked
 from dltrain.errors import DataError, did_you_mean
 
 ENCODINGS = ("auto", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp949", "cp1252")
@@ -62,8 +63,8 @@ def open_table(path: Path, where: str) -> tuple[BinaryIO, bool]:
             file.close()
             raise DataError(f"{where}: this is {kind}")
     if start.startswith(_GZIP):
-        file.close()
-        return gzip.open(path), False  # type: ignore[return-value]
+        file.seek(0)
+        return unpacked(file), False
     return file, start.startswith(_PARQUET)
 
 

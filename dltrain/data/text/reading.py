@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
+from dltrain.data.unpacking import unpacked
 from dltrain.errors import DataError, did_you_mean, nearest
 
 ENCODINGS = ("auto", "utf-8", "utf-16", "cp949")
@@ -147,7 +148,7 @@ class TextTable:
             if column not in self.columns:
                 close = nearest(column, self.columns)
                 hint = f" Did you mean '{close}'?" if close is not None else ""
-                there = ", ".join(self.columns[:30]) + (", ..." if len(self.columns) > 30 else "")
+                there = ", ".join(name[:60] for name in self.columns[:30]) + (", ..." if len(self.columns) > 30 else "")
                 single = ". With a single column found, try another data.delimiter" if len(self.columns) == 1 else ""
                 raise DataError(
                     f"{self.file.key}: data.{setting}={column} is no column of it.{hint} There is: {there}{single}"
@@ -225,7 +226,7 @@ def _opened(path: Path, key: str) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            yield cast("BinaryIO", gzip.GzipFile(fileobj=file)) if zipped else file
+            yield unpacked(file) if zipped else file
     except FileNotFoundError as error:
         folder = path.parent
         files = [item.name for item in folder.iterdir()] if folder.is_dir() else []
