@@ -23,8 +23,12 @@ from dltrain.rewind import rewound
 if TYPE_CHECKING:
     from dltrain.assembly import Parts
 
-# Of the memory that is free, so much may be filled: callbacks and the system need some too.
-_SHARE = 0.9
+# Of the memory that is free, so much may be filled: what is freed in between lies in pieces, and others need some too.
+_SHARE = 0.75
+
+# Copies of the weights that a training has besides those of a step: a checkpoint that is being written, with what the
+# optimizer has gathered, one that is read, and the best weights.
+_COPIES = 6
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -141,11 +145,16 @@ def advice(error: BaseException, parts: Parts, step: steps.Step, folder: Path) -
     functions = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
     release(error)
     step.clear_gradients()
+    with within_free_memory(parts.device, step):
+        if any(Path(code.co_filename) == Path(evaluate.__file__) for code in functions):
+            return _evaluation_advice(parts, step, folder)
+        if any(code.co_name == "__call__" and Path(code.co_filename) == Path(steps.__file__) for code in functions):
+            return _training_advice(parts, step)
+    return None
+
+
+def _training_advice(parts: Parts, step: steps.Step) -> str:
     settings = parts.config.trainer
-    if any(Path(code.co_filename) == Path(evaluate.__file__) for code in functions):
-        return _evaluation_advice(parts, step, folder)
-    if not any(code.co_name == "__call__" and Path(code.co_filename) == Path(steps.__file__) for code in functions):
-        return None
     size = min(settings.batch_size, len(parts.data.train))
     accumulates = isinstance(step, steps.EagerStep)
     sizes = (parts_of(size) if accumulates else halves_of(size))[1:]
@@ -215,7 +224,7 @@ def fitted(parts: Parts, step: steps.Step, container: dict[str, Any]) -> tuple[P
             "another result. Leave it out"
         )
     size = min(settings.batch_size, len(data.train))
-    with rewound(step), within_free_memory(parts.device):
+    with rewound(step), within_free_memory(parts.device, step):
         sizes = [size, *_usable(parts, parts_of(size)[1:])]
         batch = first_that(lambda count: trains(parts, step, count, settings.accumulate > 1 or count < size), sizes)
         if batch is None:
@@ -241,8 +250,8 @@ def fitted(parts: Parts, step: steps.Step, container: dict[str, Any]) -> tuple[P
 
 
 @contextlib.contextmanager
-def within_free_memory(target: torch.device) -> Iterator[None]:
-    """Lets an allocation on the CPU fail where the machine has no more to give.
+def within_free_memory(target: torch.device, step: steps.Step) -> Iterator[None]:
+    """Lets an allocation on the CPU fail where the machine has no more to give, and leaves a training some.
 
     Linux promises more memory than there is, and kills the process that takes it at its word.
     """
@@ -252,9 +261,10 @@ def within_free_memory(target: torch.device) -> Iterator[None]:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    limit = used + int(_SHARE * free)
     if soft != resource.RLIM_INFINITY:
-        limit = min(limit, used + int(_SHARE * (soft - used)))
+        free = min(free, soft - used)
+    copies = _COPIES * sum(parameter.nbytes for parameter in step.parameters)
+    limit = used + max(0, int(_SHARE * free) - copies)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
         yield

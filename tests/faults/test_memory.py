@@ -63,8 +63,8 @@ def test_memory_that_is_short_for_an_evaluation_alone(tmp_path: Path, tally) -> 
     assert train(tmp_path / "run", [*WIDE, *sizes], prepare=LITTLE, says=said) == 7
     named = re.search(r"Go on with: dltrain resume \S+ (trainer\.evaluation_batch_size=\d+)", said.read_text("utf-8"))
     assert named is not None
-    again = train(tmp_path / "run", [], resume_with=[named[1]], prepare=LITTLE)
-    assert again == 0
+    again = train(tmp_path / "run", [], resume_with=[named[1]], prepare=LITTLE, says=said)
+    assert again == 0, said.read_text(encoding="utf-8")
     line.survived += 1
 
 
