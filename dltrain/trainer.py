@@ -83,26 +83,28 @@ class Trainer:
         history: History,
         freezing: Freezing | None = None,
         autocast: AbstractContextManager[Any] | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         self.settings, self.task, self.step, self.schedule = settings, task, step, schedule
         self.train, self.validation, self.test = train, validation, test
         self.model: nn.Module = step.model
         self.learning_rate = self._configured_rate = learning_rate
         self.freezing = freezing
+        self.fingerprint = fingerprint  # of the data
         self.rates = [group["initial_lr"] for group in step.optimizer.param_groups]  # as the config says
         self.callbacks, self.history, self.autocast = callbacks, history, autocast
         self.metrics = Metrics(task, step.loss)
         self.evaluation_metrics = Metrics(task, step.loss, evaluating=True)
         self.state = TrainState()
+        self.mishaps = Mishaps()
         self.row: Row = {}
         self.loss: torch.Tensor | None = None
-        self.mishaps = Mishaps()
         self.stop_reason: str | None = None
         self.interrupted_by: int | None = None
         self.time_is_up = False
+        self.rollback_rate: float | None = None
         self.completed = False
         self.test_figures: dict[str, float] = {}
-        self.rollback_rate: float | None = None
         self.final_weights = "last"
         self._row_started = time.perf_counter()
         self._max_steps = settings.max_steps or float("inf")
@@ -140,9 +142,9 @@ class Trainer:
         state, settings = self.state, self.settings
         every_steps, every_epochs = settings.evaluate_every_steps, settings.evaluate_every_epochs
         num_batches, row_due = self.train.num_batches, False
+        skipping = settings.on_divergence == "skip"
         step, metrics, on_step_end = self.step, self.metrics, self._hooks["on_step_end"]
         self._fire("on_epoch_start")
-        skipping = settings.on_divergence == "skip"
         self._set_learning_rate("epoch", state.epoch)
         self.model.train()
         if self.freezing is not None:
@@ -161,10 +163,10 @@ class Trainer:
             if not update:
                 continue
             state.step += 1
-            for hook in on_step_end:
-                hook(self)
             if skipping:
                 divergence.count_skipped(self)
+            for hook in on_step_end:
+                hook(self)
             row_due = every_steps is not None and state.step % every_steps == 0
             if state.batch < num_batches:  # else the epoch's end is the place to evaluate, to save and to stop
                 if row_due:
@@ -308,9 +310,9 @@ class Trainer:
         self.check_weights()
         return {
             "progress": asdict(self.state),
+            "mishaps": asdict(self.mishaps),
             "learning_rate": self.learning_rate,
             "row": self.row,
-            "mishaps": asdict(self.mishaps),
             "model": self.model.state_dict(),
             **self.step.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -330,9 +332,9 @@ class Trainer:
         load_weights(self.model, state["model"])
         self.step.load_state_dict(state)
         self.state = TrainState(**state["progress"])
+        self.mishaps = Mishaps(**state["mishaps"])
         self.row = state["row"]
         self.schedule.load_state_dict(state["schedule"])
-        self.mishaps = Mishaps(**state["mishaps"])
         self.metrics.load_state_dict(move(state["metrics"], device_of(self.model)))
         notes = conditions.take_up_callbacks(self.callbacks, state["callbacks"], state["callback_names"])
         if state["made_with"]["rates"] == self.rates and state["learning_rate"] != self.learning_rate:
