@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shlex
 import shutil
 import socket
@@ -331,9 +332,10 @@ def flipped(content: bytes) -> bytes:
 
 
 def newer(folder: Path) -> None:
+    damaged(lambda content: re.sub(rb'("schema": ?")\d', rb"\g<1>9", content), vouched=True)(folder)
     for path in states(folder):
         manifest = json.loads(path.with_suffix(".json").read_text())
-        path.with_suffix(".json").write_text(json.dumps(manifest | {"schema": 99}))
+        path.with_suffix(".json").write_text(json.dumps(manifest | {"schema": 9}))
 
 
 def edited(old: str, new: str) -> Make:
@@ -375,9 +377,9 @@ CHECKPOINT = {
     "another class count": checkpoint(
         EVALUATE, "another model", "layers.3.weight has shape (4, 4)", "(3, 4)", make=checkpoints_of_the_other
     ),
-    "newer schema": checkpoint(EVALUATE, "schema 99", make=newer),
+    "newer schema": checkpoint(EVALUATE, "schema 9", "newer version", make=newer),
     "other optimizer": checkpoint(LONGER, "Adam", "AdamW", make=edited("name: adam\n", "name: adamw\n")),
-    "other data": checkpoint(LONGER, "data", "changed", make=edited("three.csv", "four.csv")),
+    "other data": checkpoint(LONGER, "the data of run are not those", make=edited("three.csv", "four.csv")),
 }
 
 TABLE = {
