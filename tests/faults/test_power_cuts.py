@@ -60,6 +60,8 @@ def test_after_a_power_cut_at_any_operation_the_last_checkpoint_loads(tmp_path: 
 def check_order(disk: Disk, operation: str, path: str) -> None:
     """Content, manifest, pointer: each begins when the one before is on the disk; and a pointer leads somewhere."""
     name = path.removeprefix("checkpoints/")
+    if operation == "open" and name != path:
+        assert "checkpoints" in disk.durable, "a power cut may take the folder of the checkpoints with all in it"
     if operation == "replace" and name.endswith(".json") and "step-" in name:
         assert path.replace(".json", ".safetensors") in disk.durable, f"{name} is there before its content"
     if operation == "replace" and name in ("last.json", "best.json"):
