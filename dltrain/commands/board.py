@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"there are no runs in {run_folder.RUNS.absolute()}. Train one first")
         command += ["--logdir", str(run_folder.RUNS)]
     print(f"TensorBoard: http://127.0.0.1:{port}/   (Ctrl-C ends it)", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or TensorBoard would stay
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         return process.wait()
