@@ -142,8 +142,11 @@ def make_folder(path: Path, exist_ok: bool = True) -> bool:
     Raises:
         MachineError: the folder cannot be made.
     """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=exist_ok)
+        for folder in made:
+            sync_folder(folder.parent)  # else a power cut may take the folder with all that is in it
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except FileExistsError:
