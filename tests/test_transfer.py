@@ -15,10 +15,9 @@ from killing import assert_same
 from torch import nn
 from training import configure, resume, train
 
-from dltrain import assembly, run, transfer
+from dltrain import assembly, transfer
 from dltrain.checkpoint import load_state
 from dltrain.errors import CheckpointError, ConfigError
-from dltrain.run_folder import RunFolder
 from dltrain.trained import load_trained
 from dltrain.transfer import load_first_weights
 
@@ -243,7 +242,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_from_the_weigh
     whole = train(tmp_path / "whole", *SMALL, f"model.init_from={tmp_path / 'first'}", "trainer.max_epochs=2")
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     (tmp_path / "killed" / "result.json").unlink()
-    again = run.resume(RunFolder(tmp_path / "killed"), whole.parts.config, {}, [])
+    again = resume(tmp_path / "killed")
     assert again is not None
     assert_same(copied(whole.trainer.model), copied(again.trainer.model))
 

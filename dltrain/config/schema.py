@@ -63,16 +63,16 @@ class TrainerSettings:
 @dataclass(frozen=True)
 class SweepSettings:
     name: Literal["auto", "grid", "random", "tpe", "qmc"] = setting(
-        "How a multirun (-m) chooses its trials: grid runs every combination of the lists; random, tpe (learns from the "
-        "results) and qmc (spread evenly) draw sweep.trials points; auto takes grid where all values are listed and no "
-        "sweep.trials is given, else random."
+        "How a multirun (-m) chooses its trials: grid runs every combination of the lists; random, tpe (learns from "
+        "the results) and qmc (spread evenly) draw sweep.trials points; auto takes grid where all values are listed "
+        "and no sweep.trials is given, else random."
     )
     trials: int | None = setting("How many points to draw; null draws 20.", min=1)
     seed: int = setting("Seed of what is drawn.", min=0, max=2**32 - 1)
     space: dict[str, Any] = setting(
         "What is searched, by key: interval(1e-4, 1e-2), tag(log, interval(...)), int(interval(1, 9)), range(1, 9, 2), "
-        "a list of values, {length: int(interval(0, 3)), each: int(interval(1, 100))} for a list, or {values: ..., when: "
-        "key=value}. The command line's come besides."
+        "a list of values, {length: int(interval(0, 3)), each: int(interval(1, 100))} for a list, or "
+        "{values: ..., when: key=value}. The command line's come besides."
     )
     metric: str | None = setting(
         "Metric whose best value ranks the trials; null takes what callbacks.checkpoint monitors."

@@ -65,7 +65,7 @@ def test_runs(runs):
 
 def test_the_hidden_verb_prints_a_line_each(dltrain):
     answer = dltrain("__complete", "1", "--", "dltrain", "trainer.max_")
-    assert answer.out.splitlines() == ["trainer.max_epochs=", "trainer.max_steps="]
+    assert answer.out.splitlines() == [f"trainer.max_{name}=" for name in ("epochs", "steps", "time", "rollbacks")]
     assert dltrain("__complete", "1", "--", "dltrain").out != ""
 
 

@@ -69,9 +69,13 @@ def test_mistakes_of_the_space_are_told_before_the_first_trial(dltrain, work):
         (["sweep=grid", "optimizer.lr=1,2", "sweep.trials=1"], 2, "sweep.trials = 1: a grid has 2 points"),
         (["sweep=rndom", "optimizer.lr=1,2"], 2, "no sweep named 'rndom'. Did you mean 'random'?"),
         (["sweep.space={model.hiden: [1]}"], 2, "no setting 'model.hiden'. Did you mean 'model.hidden'?"),
-        (["sweep.space={model.hidden: {length: \"interval(0.0,2)\", each: \"range(1,3)\"}}"], 2, "length needs whole numbers"),
-        (["sweep.space={model.hidden: {long: \"range(1,3)\"}}"], 2, "give length, and each or all"),
-        (["sweep.space={model.hidden: {values: 1, when: \"a=b\"}}"], 2, "when needs key=value, with a key of the space"),
+        (
+            ['sweep.space={model.hidden: {length: "interval(0.0,2)", each: "range(1,3)"}}'],
+            2,
+            "length needs whole numbers",
+        ),
+        (['sweep.space={model.hidden: {long: "range(1,3)"}}'], 2, "give length, and each or all"),
+        (['sweep.space={model.hidden: {values: 1, when: "a=b"}}'], 2, "when needs key=value, with a key of the space"),
     ):
         answer = dltrain("data=iris", "-m", *words)
         assert answer.code == code and text in answer.err, (words, answer.err)

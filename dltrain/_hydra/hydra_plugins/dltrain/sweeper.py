@@ -33,4 +33,5 @@ class DltrainSweeper(Sweeper):
         from dltrain.sweeps.driver import launch
         from dltrain.sweeps.folder import SweepFolder
 
+        assert self.config is not None and self.launcher is not None  # setup comes first
         launch(SweepFolder(Path(self.config.hydra.sweep.dir)), self.launcher)
