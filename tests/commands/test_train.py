@@ -47,7 +47,8 @@ def test_other_settings_are_refused_with_the_difference(dltrain, work):
     assert answer.err == (
         "error: model.dropout: 0.0 -> 0.5. A run that goes on cannot change it: the saved weights and what the "
         "optimizer has gathered belong to the model as it was.\nTrain a new run from these weights instead: dltrain "
-        "--config run/config.yaml model.init_from=run model.dropout=0.5\nOr go on with the run as it was: dltrain resume run\n"
+        "--config run/config.yaml model.init_from=run model.dropout=0.5\n"
+        "Or go on with the run as it was: dltrain resume run\n"
     )
     assert tree(work) == before
 
