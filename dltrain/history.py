@@ -35,7 +35,7 @@ class History:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise MachineError(
-                f"{self.path}: the disk is full: needs 0.1 MB, {free_megabytes(self.path.resolve().parent):.1f} MB are "
+                f"{self.path}: the disk is full: needs 0.1 MB, {free_megabytes(self.path):.1f} MB are "
                 f"free. Make room, then go on with: dltrain resume {self.path.parent}"
             ) from error
 
