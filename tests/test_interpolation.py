@@ -113,6 +113,7 @@ def test_a_run_goes_on_reads_it_anew_and_writes_it_nowhere(secret, dltrain, work
     assert f"{SECRET}-2" not in answers[-1].err
 
 
+@pytest.mark.slow
 def test_a_failure_and_a_multirun_write_it_nowhere(secret, work):
     (work / "mine.py").write_text(
         "import os\nfrom dataclasses import dataclass\nfrom dltrain import registry\n"

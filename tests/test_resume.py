@@ -11,7 +11,7 @@ from families import overrides_of
 from killing import EVERY_STEP, assert_same, duration, train, train_with_kills, what_counts
 
 # All families, killed many times each: tests/faults/test_kills.py.
-QUICK = ("mlp", "text_classes", "augmented_images", "averaged_on_a_plateau_and_unfrozen")
+QUICK = ("mlp", "text_classes")
 
 
 @pytest.mark.parametrize("family", QUICK)
@@ -30,6 +30,7 @@ def test_a_killed_run_resumes_to_the_same_bits(family: str, tmp_path: Path, file
     pytest.fail("no kill hit a process that was at work")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(number: int, tmp_path: Path, files: Path) -> None:
     overrides = [*EVERY_STEP, *overrides_of("mlp", files), "callbacks.checkpoint.every_steps=null"]
@@ -42,6 +43,7 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(number: int, tmp_pa
     assert_same(whole, stopped)
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_extended_and_killed_goes_on_to_its_new_end(tmp_path: Path, files: Path) -> None:
     overrides = [*EVERY_STEP, *overrides_of("bidirectional_gru", files)]
     longer = [*overrides, "trainer.max_epochs=40"]

@@ -440,6 +440,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_no_optimizer_and_no_callback_starts_the_compiler(tmp_path):
     """Importing torch._dynamo takes longer than many a small training."""
     command = [sys.executable, "-c", _WITHOUT_COMPILER, str(Path(__file__).parent), str(tmp_path)]

@@ -109,6 +109,7 @@ def test_ten_kills_of_a_stream_change_nothing(tmp_path, overrides):
     assert check(tmp_path, overrides, kills=10) >= 10
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_workers(tmp_path, overrides):
     assert train(tmp_path / "whole", [*overrides, "data.workers=0"]) == 0
     first = [*overrides, "data.workers=0", f"trainer.max_steps={EPOCHS * 500 // 32 // 2}"]

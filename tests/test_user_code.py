@@ -203,6 +203,7 @@ def test_a_state_that_cannot_be_saved_names_its_callback_and_the_place(dltrain, 
     )
 
 
+@pytest.mark.slow
 def test_the_whole_traceback_is_there_for_whom_asks_in_a_real_process(work, mine):
     arguments, _ = mine("    def on_step_end(self, trainer):\n        raise ValueError('값')\n")
     for asked in ("0", "1"):

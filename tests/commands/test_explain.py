@@ -82,6 +82,7 @@ def check(overrides) -> None:
             assert holds(Path(origin), key, value), f"{key} = {value!r} is not in {origin}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [[], *MIXES, *EXPERIMENTS, ["optimizer.lr=0.5", "data=gate"]], ids=" ".join)
 def test_every_key_with_every_option_has_a_meaning_and_an_origin(overrides):
     check(overrides)

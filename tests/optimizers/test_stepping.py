@@ -49,6 +49,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "imported"),
     [

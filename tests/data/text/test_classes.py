@@ -175,6 +175,7 @@ def test_a_second_reading_comes_from_the_cache_and_is_the_same(load, table, tmp_
     assert "new" in changed.preprocessing["vocabulary"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", ["word", "syllable"])
 def test_real_reviews_become_tensors(load, tokens):
     realdata.need("nsmc_rebuilt/ratings_train.txt.gz")
