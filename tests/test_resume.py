@@ -31,19 +31,6 @@ def test_a_killed_run_resumes_to_the_same_bits(family: str, tmp_path: Path, file
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(number: int, tmp_path: Path, files: Path) -> None:
-    overrides = [*EVERY_STEP, *overrides_of("mlp", files), "callbacks.checkpoint.every_steps=null"]
-    seconds = duration(tmp_path / "whole", overrides)
-    assert train(tmp_path / "stopped", overrides, kill_after=0.3 * seconds, number=number) == 128 + number
-    code = train(tmp_path / "stopped", overrides, kill_after=0.3 * seconds, number=number)
-    assert code in (128 + number, -number)  # until it has built what it goes on with, a signal ends it at once
-    assert train(tmp_path / "stopped", overrides) == 0
-    whole, stopped = what_counts(tmp_path / "whole"), what_counts(tmp_path / "stopped")
-    assert_same(whole, stopped)
-
-
-@pytest.mark.slow
 def test_a_finished_run_that_is_extended_and_killed_goes_on_to_its_new_end(tmp_path: Path, files: Path) -> None:
     overrides = [*EVERY_STEP, *overrides_of("bidirectional_gru", files)]
     longer = [*overrides, "trainer.max_epochs=40"]
