@@ -39,11 +39,12 @@ class Composed:
     choices: dict[str, str]
 
 
-def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Composed:
+def compose(overrides: list[str], config_dirs: list[Path] | None = None, root: Path | None = None) -> Composed:
     """Composes a config from the YAML files and ``key=value`` overrides.
 
     Args:
         config_dirs: the user's YAML folders besides those of ``DLTRAIN_CONFIG_PATH``.
+        root: instead of dltrain's own YAML folder, the copy that a sweep keeps of it.
 
     Raises:
         ConfigError: with every mistake of the overrides, or of the YAML files.
@@ -52,7 +53,7 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None) -> Comp
     groups, overrides = apart(overrides)
     quoted = [quote(override) for override in overrides]
     check_syntax(quoted)
-    with _hydra(folders):
+    with _hydra(folders, root):
         try:
             composed = _plain(_compose(quoted))
             for key, value in groups:
@@ -71,11 +72,11 @@ def _compose(overrides: list[str]) -> DictConfig:
 
 
 @contextlib.contextmanager
-def _hydra(folders: list[Path]) -> Iterator[None]:
+def _hydra(folders: list[Path], root: Path | None = None) -> Iterator[None]:
     """Starts Hydra over the config folders, and leaves no global state behind."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     GlobalHydra.instance().clear()
-    configs = str(config_files.config_dir())
+    configs = str(root or config_files.config_dir())
     with searching(folders), hydra.initialize_config_dir(configs, version_base="1.3", job_name="dltrain"):
         yield
 

@@ -73,6 +73,7 @@ def show(what: str, overrides: list[str], folders: list[Path]) -> None:
         ConfigError: the overrides cannot be used.
     """
     with compose.searching(folders):
+        compose.compose([text for text in overrides if not text.startswith("hydra")])
         _hydra_main(["--cfg", what], overrides, config_files.config_dir(), lambda _: None)
 
 
@@ -130,11 +131,16 @@ def drive(sweep: SweepFolder, task: Callable[[Job], None]) -> None:
         task: called with each job; in other processes too, where the launcher starts some.
 
     Raises:
+        ConfigError: its YAML files or its plan, which may be a stranger's, would run something.
         Interrupted: a job raised it; none comes after it.
-        MachineError: another process drives the sweep.
+        MachineError: another process drives the sweep, or it holds links.
     """
     plan = sweep.read_plan()
     with sweep.locked(), _only_user_folders(sweep.frozen_folders()):
+        first = next(parsing.space_of(plan.space).variants())
+        compose.compose(
+            [*plan.overrides, *_texts(first)], root=sweep.frozen(0).absolute()
+        )  # which refuses what would run code
         _hydra_main(["--multirun"], [*plan.overrides, f"{_FOLDER}{sweep.path}"], sweep.frozen(0).absolute(), task)
 
 

@@ -13,7 +13,7 @@ import os
 import secrets
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +84,8 @@ class RunFolder:
         Raises:
             MachineError: another process holds it, or a part of it is a link to somewhere else.
         """
-        self._refuse_links()
+        refuse_links(path for path in vars(self).values() if path != self.path)
         return lock(self.lock_file, f"{self.path} is being trained by another process")
-
-    def _refuse_links(self) -> None:
-        """
-        Raises:
-            MachineError: a file or folder of it is a link, through which a training would write somewhere else.
-        """
-        for path in vars(self).values():
-            if path != self.path and path.is_symlink():
-                raise MachineError(
-                    f"{path} is a link to {path.readlink()}, and what lies there would be written to. Put the file or "
-                    "folder itself there"
-                )
 
     @contextlib.contextmanager
     def begun_or_removed(self) -> Iterator[None]:
@@ -125,6 +113,19 @@ class RunFolder:
         if not self.task.exists():
             raise CheckpointError(f"{self.path} has no {self.task.name}: the run ended before its data was read")
         return read_json(self.task)
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """
+    Raises:
+        MachineError: a file or folder is a link, through which a training would write somewhere else.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise MachineError(
+                f"{path} is a link to {path.readlink()}, and what lies there would be written to. Put the file or "
+                "folder itself there"
+            )
 
 
 def random_letters() -> str:

@@ -80,8 +80,10 @@ class SweepFolder:
         """Holds the sweep, so that no second process drives it.
 
         Raises:
-            MachineError: another process holds it.
+            MachineError: another process holds it, or a part of it is a link to somewhere else.
         """
+        run_folder.refuse_links(path for path in vars(self).values() if path not in (self.path, self.best))
+        run_folder.refuse_links([self.journal.with_name(f"{self.journal.name}.lock")])
         return run_folder.lock(self.lock_file, f"{self.path} is being run by another process")
 
     def trial(self, number: int) -> RunFolder:

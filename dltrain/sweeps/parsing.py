@@ -37,6 +37,9 @@ def space_of(texts: dict[str, Any]) -> Space:
     """
     dimensions, problems = [], []
     for key, given in texts.items():
+        if str(key).startswith("hydra"):
+            problems.append(f"{key}={given}: settings of Hydra cannot be searched")
+            continue
         try:
             dimensions.append(_dimension(str(key), given, texts))
         except ConfigError as error:

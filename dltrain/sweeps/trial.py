@@ -45,7 +45,7 @@ def train(sweep: SweepFolder, job: Job, module_folders: list[Path]) -> Outcome |
     ledger.start(number)
     folder = RunFolder(job.folder)
     try:
-        outcome = _train(folder, job, module_folders)
+        outcome = _train(sweep, folder, job, module_folders)
         ledger.finish(number, best_value(folder, sweep.read_plan().metric))
         return outcome
     except Interrupted:
@@ -60,9 +60,10 @@ def train(sweep: SweepFolder, job: Job, module_folders: list[Path]) -> Outcome |
     return None
 
 
-def _train(folder: RunFolder, job: Job, module_folders: list[Path]) -> Outcome | None:
-    container = job.container()
-    loaded = config.load(container, tuple(module_folders))
+def _train(sweep: SweepFolder, folder: RunFolder, job: Job, module_folders: list[Path]) -> Outcome | None:
+    container, own = job.container(), sweep.path.resolve()
+    outside = [path for path in module_folders if own not in (path.resolve(), *path.resolve().parents)]
+    loaded = config.load(container, tuple(outside), distrusted=sweep.path)
     if loaded.transfer.init_from == "last":
         raise ConfigError("model.init_from = 'last': in a multirun that is the run before. Give the run's name")
     try:

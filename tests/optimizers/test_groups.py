@@ -113,7 +113,8 @@ def test_groups_that_cannot_be(settings_of, name, groups, message):
 
 
 def test_no_decay_is_no_mistake_where_there_is_none(settings_of):
-    build(settings_of, {"m*": GroupSettings(weight_decay=0)}, "rprop")
+    optimizer = build(settings_of, {"m*": GroupSettings(weight_decay=0)}, "rprop")
+    assert all("weight_decay" not in group or group["weight_decay"] == 0 for group in optimizer.param_groups)
 
 
 def test_a_model_without_parameters_or_with_none_to_train(settings_of):
