@@ -1,8 +1,8 @@
 """How the next point of a sweep is chosen.
 
 Each draws from generators that are seeded by (seed, number of the trial, name), and keeps nothing else: a sweep that is
-resumed proposes what one that never stopped would have proposed. Optuna's CMA-ES keeps its state as a pickle in the
-journal, which a stranger's sweep folder could abuse, so it is not offered.
+resumed proposes what one that never stopped would have proposed. Nothing is read from the journal but trials: no state
+of a sampler, which Optuna's CMA-ES keeps there as a pickle.
 """
 
 from __future__ import annotations
@@ -65,4 +65,8 @@ def _built(name: str, seed: int, number: int) -> BaseSampler:
         )
     if name == "qmc":
         return QMCSampler(seed=seed, scramble=True, independent_sampler=EvenSampler(seed, number))
+    if name == "cmaes":
+        from dltrain.sweeps.evolution import EvolutionSampler  # brings SciPy along, which takes a second
+
+        return EvolutionSampler(seed_of(seed, number), independent=EvenSampler(seed, number))
     return EvenSampler(seed, number)
