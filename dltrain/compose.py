@@ -16,8 +16,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString, Transformer
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,6 +25,7 @@ from yaml import YAMLError
 from dltrain import config, config_files, hydra_checks, interpolation
 from dltrain.config import suggestion
 from dltrain.errors import ConfigError, did_you_mean
+from dltrain.overrides import apart, check_syntax, first_line, parse, put, quote
 
 # What Hydra, OmegaConf and PyYAML raise for YAML files and overrides that cannot be used.
 _UNUSABLE = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError, RecursionError)
@@ -57,7 +57,7 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None, root: P
         try:
             composed = _plain(_compose(quoted))
             for key, value in groups:
-                _put(composed.container, key.split("."), value)
+                put(composed.container, key.split("."), value)
             for override in parse(quoted):  # Hydra tells of one option chosen, and nothing of a list of them
                 if override.key_or_group in config_files.GROUPS and isinstance(override.value(), list):
                     composed.choices[override.key_or_group] = str(override.value())
@@ -107,14 +107,24 @@ def searching(folders: list[Path]) -> Iterator[None]:
 
 
 def _plain(config: DictConfig) -> Composed:
+    choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
+    return Composed(container_of(_without_hydra(config)), choices)
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
     settings = OmegaConf.to_container(config.hydra)
     assert isinstance(settings, dict)
     hydra_checks.check({str(key): value for key, value in settings.items()})
-    choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
     OmegaConf.set_readonly(config, False)
     OmegaConf.set_struct(config, False)
     del config["hydra"]
-    return Composed(container_of(config), choices)
+    return config
+
+
+def unresolved(overrides: list[str], config_dirs: list[Path], root: Path | None) -> DictConfig:
+    """Returns what ``compose`` makes plain values of, its interpolations as they stand; for overrides that it takes."""
+    with _hydra(config_dirs, root):
+        return _without_hydra(_compose([quote(override) for override in overrides]))
 
 
 def container_of(config: DictConfig) -> dict[str, Any]:
@@ -131,7 +141,7 @@ def container_of(config: DictConfig) -> dict[str, Any]:
     except RecursionError as error:
         raise ConfigError("the config has an interpolation that leads back to itself") from error
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {interpolation.why(error) or _first_line(error)}") from error
+        raise ConfigError(f"{error.full_key}: {interpolation.why(error) or first_line(error)}") from error
     return {str(key): value for key, value in container.items()}
 
 
@@ -180,7 +190,7 @@ def override_values(container: dict[str, Any], overrides: list[str]) -> dict[str
         raise ConfigError(*problems)
     changed = container_of(config)
     for key, value in groups:
-        _put(changed, key.split("."), value)
+        put(changed, key.split("."), value)
     return changed
 
 
@@ -196,135 +206,6 @@ def _chosen_anew(override: Override, container: dict[str, Any]) -> dict[str, Any
         there = container.get(group) or {}
         chosen = {name: there.get(name) or settings for name, settings in chosen.items()}
     return {group: chosen}
-
-
-# --- the command line's overrides -------------------------------------------------------------------------
-
-
-def quote(override: str) -> str:
-    """Quotes a value that Hydra's grammar cannot read, so that ``data.path=한글 (1).txt`` needs no quotes.
-
-    Values that are in quotes or brackets already, and those that parse, stay as they are. A group of names and
-    values may bring names that the YAML file has not, as ``data.columns={zip: category}`` does: names that are no
-    settings are found by the types.
-    """
-    key, equals, value = override.partition("=")
-    if value.startswith("{") and key[:1] not in "+~":
-        return f"++{override}"
-    if not equals or not value or value[0] in "'\"[{":
-        return override
-    try:
-        OverridesParser.create().parse_override(override)
-    except HydraException:
-        escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # a backslash is an escape before a quote alone
-        trailing = len(escaped) - len(escaped.rstrip("\\"))
-        return f"{key}='{escaped}{trailing * chr(92)}'"
-    return override
-
-
-def quote_each(override: str) -> str:
-    """As ``quote``, for a multirun: of a comma list or a ``choice(...)`` that does not parse, each value by itself."""
-    key, equals, value = override.partition("=")
-    listed = re.fullmatch(r"choice\((.*)\)", value, re.DOTALL)
-    values = _split(listed[1] if listed else value)
-    if not equals or value.startswith("{") or len(values) < 2 or quote(override) == override:
-        return quote(override)
-    quoted = ",".join(quote(f"={one.strip()}")[1:] for one in values)
-    return f"{key}=choice({quoted})"
-
-
-def swept_values(override: Override) -> list[str]:
-    """Returns each value of a sweep as text that stands after ``key=``, quoted where it was."""
-    given: Any = override.value()
-    if isinstance(given, Glob):
-        return given.filter(list(config_files.options(override.key_or_group, config_files.user_dirs())))
-    texts = []
-    for value in override.sweep_iterator(Transformer.identity):
-        if isinstance(value, QuotedString):
-            texts.append(value.with_quotes())
-        elif isinstance(value, str):  # Hydra took the quotes off a value of choice(...)
-            texts.append(quote(f"={value}")[1:])
-        else:
-            texts.append(str(Transformer.str(value)))
-    return texts
-
-
-def _split(text: str) -> list[str]:
-    """Splits at commas that stand in no bracket and no quotes."""
-    parts, depth, mark = [""], 0, ""
-    for letter in text:
-        if letter == "," and not depth and not mark:
-            parts.append("")
-            continue
-        if letter in "'\"":
-            mark = "" if letter == mark else mark or letter
-        elif not mark:
-            depth += (letter in "([{") - (letter in ")]}")
-        parts[-1] += letter
-    return parts
-
-
-def parse(overrides: list[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(overrides)
-
-
-def apart(overrides: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
-    """Takes out the lists and groups that YAML can read and Hydra's grammar cannot: ``data.columns={방수: skip}``.
-
-    Returns:
-        Their keys and values, and the other overrides.
-    """
-    groups, others = [], []
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if value[:1] in ("{", "[") and re.fullmatch(r"\+{0,2}[\w.]+", key):
-            try:
-                OverridesParser.create().parse_override(override)
-            except HydraException:
-                with contextlib.suppress(YAMLError, OmegaConfBaseException):  # which reads 1e-4 as a number, too
-                    groups.append((key.lstrip("+"), _with_spaces(OmegaConf.to_container(OmegaConf.create(value)))))
-                    continue
-        others.append(override)
-    return groups, others
-
-
-def _with_spaces(value: Any) -> Any:
-    """Returns what YAML would read with a space after each colon: Hydra's grammar asks for none, as in {lr:0.1}."""
-    if isinstance(value, list):
-        return [_with_spaces(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    read = {}
-    for key, inner in value.items():
-        name, colon, text = key.partition(":") if isinstance(key, str) and inner is None else (key, "", "")
-        read[name] = OmegaConf.create(f"[{text}]")[0] if colon and text else _with_spaces(inner)
-    return read
-
-
-def _put(container: dict[str, Any], path: list[str], value: Any) -> None:
-    """Sets a nested value; of a group, it adds to the names that are there."""
-    for name in path[:-1]:
-        inner = container.setdefault(name, {})
-        if not isinstance(inner, dict):
-            inner = container[name] = {}
-        container = inner
-    there = container.get(path[-1])
-    container[path[-1]] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
-
-
-def check_syntax(overrides: list[str]) -> None:
-    problems = []
-    for override in overrides:
-        try:
-            OverridesParser.create().parse_override(override)
-        except HydraException as error:
-            if "=" in override:
-                typed = override.removeprefix("++")  # which quote() adds
-                problems.append(f"'{typed}' cannot be read: {_first_line(error)}. Is a bracket or a quote left open?")
-            else:
-                problems.append(f"'{override}' is neither a verb nor key=value ('dltrain --help' lists both)")
-    if problems:
-        raise ConfigError(*problems)
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------
@@ -413,12 +294,12 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
         if mark is None:
-            return f"a YAML file cannot be read: {_first_line(error)}"
+            return f"a YAML file cannot be read: {first_line(error)}"
         problem = getattr(error, "problem", None) or "cannot be read"
         hint = " (YAML is indented with spaces, not tabs)" if "\\t" in str(problem) else ""
         return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {problem}{hint}"
     if isinstance(error, UnicodeDecodeError):
-        return _not_utf8() or _first_line(error)
+        return _not_utf8() or first_line(error)
     not_merged = re.match(r"In '([^']+)': ConfigTypeError raised while composing config:", str(error))
     if not_merged is not None:
         return f"{not_merged[1]}.yaml: a list or a single value stands where settings (name: value) are needed"
@@ -428,7 +309,7 @@ def _explained(error: BaseException) -> str:
         place = re.match(r"In '([^']+)': ", str(error))
         where = f", which the defaults list of {place[1]}.yaml names" if place else ""
         return f"no config '{missing}'{where}.{did_you_mean(str(missing).rpartition('/')[2], known)}"
-    return _first_line(error)
+    return first_line(error)
 
 
 def _not_utf8() -> str | None:
@@ -441,8 +322,3 @@ def _not_utf8() -> str | None:
                 line = path.read_bytes()[: error.start].count(b"\n") + 1
                 return f"{path}, line {line}: is not UTF-8. Save the file as UTF-8"
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^In '[^']+': ", "", lines[0]) if lines else type(error).__name__

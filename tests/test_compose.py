@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from dltrain import compose, config_files, multirun
 from dltrain.errors import ConfigError
+from dltrain.overrides import quote
 
 
 def problems(function, *arguments) -> list[str]:
@@ -22,7 +24,7 @@ def problems(function, *arguments) -> list[str]:
 
 
 def parsed(override: str):
-    return OverridesParser.create().parse_override(compose.quote(override)).value()
+    return OverridesParser.create().parse_override(quote(override)).value()
 
 
 # --- quoting ----------------------------------------------------------------------------------------------
@@ -72,14 +74,14 @@ def test_a_value_needs_no_quotes_of_its_own(value):
 )
 def test_a_value_that_means_something_keeps_its_meaning(value, meaning):
     override = f"key={value}"
-    assert compose.quote(override).removeprefix("++") == override
+    assert quote(override).removeprefix("++") == override
     assert parsed(override) == meaning
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1))
 def test_any_text_can_be_a_file_name(text):
     """What Hydra takes for text stays that text; what it takes for a number or a list is meant so."""
-    quoted = compose.quote(f"data.path={text}")
+    quoted = quote(f"data.path={text}")
     if text[0] in "'\"[{" or quoted == f"data.path={text}":
         return
     assert OverridesParser.create().parse_override(quoted).value() == text
@@ -206,10 +208,11 @@ def test_a_group_of_a_saved_config_is_chosen_anew():
 def test_hydras_command_line_leaves_the_arguments_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["pytest", "x"])
-    seen = []
-    sweep = multirun.start(["seed=1,2", "data.path=null", "data=korean_text"], [])
-    multirun.drive(sweep, seen.append)
-    assert [job.container()["seed"] for job in seen] == [1, 2]
+    quick = ["model=rnn", "trainer.max_epochs=1", "sweep.workers=1", "sweep.report=false"]
+    sweep = multirun.start(["seed=1,2", "data.path=null", "data=korean_text", *quick], [])
+    multirun.drive(sweep)
+    saved = [yaml.safe_load(path.read_text()) for path in sorted(sweep.trials.glob("*/config.yaml"))]
+    assert [config["seed"] for config in saved] == [1, 2]
     import sys
 
     assert sys.argv == ["pytest", "x"]

@@ -143,10 +143,10 @@ def _origin(key: str, files: list[tuple[Path, list[str]]], arguments: argparse.N
 
 def _given(override: str) -> Any:
     """Returns the value that an override sets."""
-    from dltrain import compose
+    from dltrain.overrides import apart, parse, quote
 
-    groups, others = compose.apart([override])
-    return groups[0][1] if groups else compose.parse([compose.quote(others[0])])[0].value()
+    groups, others = apart([override])
+    return groups[0][1] if groups else parse([quote(others[0])])[0].value()
 
 
 def _holds(keys: Iterable[str], key: str) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dltrain import compose
 from dltrain.errors import ConfigError
+from dltrain.overrides import check_syntax, parse, quote, quote_each, swept_values
 from dltrain.sweeps.space import Choice, Condition, Dimension, Interval, ListOf, Single, Space, Steps
 
 _LIST_OF = ("length", "each", "all")
@@ -18,7 +18,7 @@ def swept(overrides: list[str]) -> tuple[dict[str, str], list[str]]:
     several, others = {}, []
     for text, override in zip(overrides, _parsed(overrides), strict=True):
         if override.is_sweep_override():
-            several[override.get_key_element()] = compose.quote_each(text).partition("=")[2]
+            several[override.get_key_element()] = quote_each(text).partition("=")[2]
         else:
             others.append(text)
     return several, others
@@ -56,7 +56,8 @@ def _dimension(key: str, given: Any, texts: dict[str, Any]) -> Dimension:
         other, equals, listed = str(given["when"]).partition("=")
         if not equals or other not in texts or (isinstance(texts[other], dict) and "when" in texts[other]):
             raise ConfigError("when needs key=value, with a key of the space that has no condition of its own")
-        condition = Condition(other, tuple(text.strip() for text in listed.split(",")))
+        # Quoted as the values of that key are, so that they are found among them.
+        condition = Condition(other, tuple(quote(f"={text.strip()}")[1:] for text in listed.split(",")))
         return Dimension(key, _values(key, given["values"]), condition)
     return Dimension(key, _values(key, given))
 
@@ -73,7 +74,7 @@ def _values(key: str, given: Any) -> Single | ListOf:
             raise ConfigError("length needs whole numbers, as int(interval(1, 3))")
         return ListOf(length, value, shared)
     if isinstance(given, list):
-        return Choice(tuple(compose.quote(f"={_text(value)}")[1:] for value in given))
+        return Choice(tuple(quote(f"={_text(value)}")[1:] for value in given))
     (override,) = _parsed([f"{key}={given}"])
     if not override.is_sweep_override():
         return Choice((str(given),))
@@ -92,16 +93,16 @@ def _of(override: Override) -> Single:
     numbers = value.range() if isinstance(value, RangeSweep) and not value.shuffle else None
     if isinstance(numbers, range) and len(numbers) > 1 and numbers.step > 0:
         return Steps(numbers[0], numbers[-1], numbers.step)
-    texts = compose.swept_values(override)
+    texts = swept_values(override)
     if not texts:
         raise ConfigError("there is no value in it")
     return Choice(tuple(texts))
 
 
 def _parsed(overrides: list[str]) -> list[Override]:
-    quoted = list(map(compose.quote_each, overrides))
-    compose.check_syntax(quoted)
-    return compose.parse(quoted)
+    quoted = list(map(quote_each, overrides))
+    check_syntax(quoted)
+    return parse(quoted)
 
 
 def _text(value: Any) -> str:

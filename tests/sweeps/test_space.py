@@ -75,6 +75,13 @@ def test_what_has_a_condition_is_there_only_then():
     assert variants[0] == {"o": "sgd"} and {"o": "sgd", "m": "0"} in variants and {"o": "sgd", "m": "1"} in variants
 
 
+def test_a_condition_may_be_of_a_korean_value():
+    texts = {"m": {"values": "interval(0, 1)", "when": "o=가, 나 다"}, "o": ["가", "나 다", "sgd"]}
+    given = [drawn(texts, number) for number in range(20)]
+    assert {("m" in values) for values in given} == {True, False}
+    assert all(("m" in values) == (values["o"] != "sgd") for values in given)
+
+
 def test_all_mistakes_are_told_together():
     with pytest.raises(ConfigError) as caught:
         parsing.space_of({"a": "interval(2, 1)", "b": {"each": 1}})
