@@ -1,0 +1,379 @@
+"""The report of a sweep: what stands in it, that nothing in it can do harm, and that a browser draws it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from plotly.offline import get_plotlyjs
+
+from dltrain.sweeps import report
+from dltrain.sweeps.folder import SweepFolder
+from dltrain.sweeps.leaderboard import Place
+from dltrain.sweeps.ledger import Trial
+
+METRIC = "val/loss"
+STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+INJECTION = """</script><script>document.title="hacked"</script><img src=x onerror='document.title="hacked"'>"""
+
+
+def numbers(trial):
+    """A space of which each trial has all values."""
+    lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-1, log=True)
+    return {"optimizer.lr": f"{lr:.4g}"}, abs(math.log10(lr) + 3) + 0.1
+
+
+def everything(trial):
+    """A space with text, numbers as text, a list of a searched length and a value that depends on another."""
+    lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-1, log=True)
+    values = {"optimizer.lr": f"{lr:.4g}"}
+    values["data.path"] = trial.suggest_categorical("data.path", ["한글 자료", "뉴스 <기사>", INJECTION])
+    values["data.batch_size"] = trial.suggest_categorical("data.batch_size", ["16", "64", "1024"])
+    values["optimizer"] = trial.suggest_categorical("optimizer", ["adamw", "sgd"])
+    if values["optimizer"] == "sgd":
+        values["optimizer.momentum"] = f"{trial.suggest_float('optimizer.momentum', 0, 0.99):.4g}"
+    length = trial.suggest_int("model.hidden.length", 1, 3)
+    widths = [trial.suggest_int(f"model.hidden.{place}", 16, 512, log=True) for place in range(length)]
+    values["model.hidden"] = f"[{','.join(map(str, widths))}]"
+    return values, abs(math.log10(lr) + 3) + 0.1 * length + (values["optimizer"] == "sgd")
+
+
+class Sweep:
+    """A sweep of random points, whose trials end as they are told to."""
+
+    def __init__(self, folder, space=numbers, *, higher_is_better=False):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.folder, self.space, self.higher_is_better = SweepFolder(folder), space, higher_is_better
+        direction = "maximize" if higher_is_better else "minimize"
+        self.study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction=direction)
+        self.trials = {}
+
+    def add(self, status="done", objective=None, *, reason=None, parts=None, retry_of=None):
+        asked = self.study.ask()
+        values, value = self.space(asked)
+        objective = (-value if self.higher_is_better else value) if objective is None else objective
+        number = len(self.trials) if retry_of is None else retry_of
+        if retry_of is not None:
+            asked.set_user_attr("retry_of", retry_of)
+        if status == "pruned":
+            asked.report(objective, 1)
+        if status in STATES:
+            self.study.tell(asked, objective if status == "done" else None, state=STATES[status])
+        shown = objective if status == "done" else None
+        self.trials[number] = Trial(number, values, status, shown, reason, parts=parts or {})
+        return self
+
+    def write(self):
+        """Writes the report and returns its text without Plotly's own source."""
+        sign = -1 if self.higher_is_better else 1
+        order = sorted(self.trials.values(), key=lambda t: (t.objective is None, sign * (t.objective or 0), t.number))
+        results = {"": {"epochs": 3, "seconds": 20.5, "test": {"test/loss": 0.125}}}
+        places = [Place(trial, results if trial.status == "done" else {}) for trial in order]
+        report.write(self.folder, places, self.study, METRIC, self.higher_is_better)
+        text = (self.folder.path / "report.html").read_text(encoding="utf-8")
+        assert text.count(get_plotlyjs()) <= 1
+        return text.replace(get_plotlyjs(), "")
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Returns a function that makes a sweep."""
+    return lambda *arguments, **options: Sweep(tmp_path, *arguments, **options)
+
+
+def figures(page):
+    """Returns the plots of a page: the history, the parallel coordinates and the importance, those that are drawn."""
+    (found,) = re.findall(r'<script type="application/json" id="figures">(.*)</script>', page)
+    return json.loads(found)
+
+
+def axes(page):
+    return {axis["label"]: axis for axis in figures(page)["plot-1"]["data"][0]["dimensions"]}
+
+
+def labels(axis):
+    """Returns what stands at the place of each trial on an axis, None between two marks."""
+    marks = dict(zip(axis["tickvals"], axis["ticktext"], strict=True))
+    return [marks.get(value) for value in axis["values"]]
+
+
+# --- what stands in it ------------------------------------------------------------------------------------
+
+
+def test_it_tells_how_the_trials_ended_and_which_was_the_best(sweep):
+    it = sweep().add(objective=0.5).add(objective=0.25).add("pruned").add("failed", reason="the loss became NaN\nin it")
+    page = it.add("running").write()
+    assert "5 trials: 2 done, 1 pruned, 1 failed, 1 running. Best val/loss: 0.25, of trial 1." in page
+    assert "Training time of all together: 41 s." in page
+    assert f'<tr><th>optimizer.lr<td class="">{it.trials[1].values["optimizer.lr"]}' in page
+    assert '<tr><th>test/loss<td class="">0.125' in page
+    assert re.findall(r'<a href="(trials/\d+)">', page) == [f"trials/{n}" for n in (1, 1, 0, 2, 3, 4)]
+    assert "<summary>the loss became NaN</summary><pre>in it</pre>" in page
+    assert '<th class="number">spread' not in page
+
+
+def test_the_spread_of_several_runs_is_a_column(sweep):
+    page = sweep().add(objective=0.5, parts={"0": 0.25, "1": 0.75}).add(objective=0.75).write()
+    assert '<th class="number">spread' in page
+    assert '<td class="number">0.5<td class="number">0.353553<td' in page
+    assert '<td class="number">0.75<td class="number"><td' in page
+
+
+def test_the_history_has_each_trial_under_its_number_and_the_best_so_far(sweep):
+    it = sweep().add(objective=0.5).add("failed").add(objective=0.25).add("pruned", 0.75).add(objective=0.375)
+    best, done, pruned = figures(it.add(objective=0.25, retry_of=1).write())["plot-0"]["data"]
+    assert (best["x"], best["y"]) == ([0, 1, 2, 4, 4], [0.5, 0.25, 0.25, 0.25, 0.25])
+    assert best["line"]["shape"] == "hv"
+    assert (done["x"], done["y"]) == ([0, 1, 2, 4], [0.5, 0.25, 0.25, 0.375])
+    assert (pruned["x"], pruned["y"]) == ([3], [0.75])
+    assert done["marker"]["symbol"] != pruned["marker"]["symbol"]
+
+
+def test_a_higher_value_is_the_better_one_where_it_is(sweep):
+    page = sweep(higher_is_better=True).add(objective=0.5).add(objective=0.75).add(objective=0.25).write()
+    assert "Best val/loss: 0.75, of trial 1." in page
+    assert figures(page)["plot-0"]["data"][0]["y"] == [0.5, 0.75, 0.75, 0.75]
+    assert figures(page)["plot-1"]["data"][0]["line"]["color"] == [0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_trials_that_went_astray_do_not_flatten_the_others(sweep, higher_is_better):
+    sign = -1 if higher_is_better else 1
+    it = sweep(higher_is_better=higher_is_better)
+    for objective in (0.5, 0.25, 1e6, 0.75, 0.375, 3e7):
+        it.add(objective=sign * objective)
+    page = it.write()
+    assert page.count(f"2 trials are worse than {sign * 0.75:g}: ") == 2
+    _, done, beyond = figures(page)["plot-0"]["data"]
+    assert max(abs(y) for y in done["y"]) == 0.75
+    assert (beyond["x"], beyond["y"]) == ([2, 5], [sign * 0.75] * 2)
+    assert f"val/loss {sign * 1e6:.4g}" in beyond["text"][0]
+    line = figures(page)["plot-1"]["data"][0]["line"]
+    assert (line["cmin"], line["cmax"]) == (-0.75, -0.25)
+    assert line["color"] == [-0.25, -0.375, -0.5, -0.75, -0.75, -0.75]
+    assert all("e+" not in text for text in axes(page)[METRIC]["ticktext"])
+
+
+def test_objectives_of_many_magnitudes_are_drawn_by_their_logarithm(sweep):
+    it = sweep()
+    for power in range(-6, 1):
+        it.add(objective=10.0**power)
+    page = it.write()
+    assert figures(page)["plot-0"]["layout"]["yaxis"]["type"] == "log"
+    assert labels(axes(page)[METRIC]) == ["1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1"]
+    assert "the logarithm of val/loss" in page
+
+
+# --- the parallel coordinates -----------------------------------------------------------------------------
+
+
+def test_an_axis_is_for_each_parameter_with_what_a_person_reads_on_it(sweep):
+    it = sweep(everything)
+    for _ in range(30):
+        it.add()
+    found = axes(it.add("failed").add("pruned").write())
+    hidden = {f"model.hidden.{part}" for part in ("length", 0, 1, 2)}
+    single = {"optimizer.lr", "data.path", "data.batch_size", "optimizer", "optimizer.momentum"}
+    assert set(found) == hidden | single | {METRIC}
+    assert all(len(axis["values"]) == 30 for axis in found.values())
+    done = sorted((trial for trial in it.trials.values() if trial.status == "done"), key=lambda t: t.objective)
+    values = [trial.values for trial in done]
+    assert labels(found["optimizer"]) == [each["optimizer"] for each in values]
+    assert labels(found["data.batch_size"]) == [each["data.batch_size"] for each in values]
+    assert labels(found["model.hidden.length"]) == [str(len(json.loads(each["model.hidden"]))) for each in values]
+    assert found["data.path"]["ticktext"][:2] == ["한글 자료", "뉴스 <기사>"]
+    assert found["optimizer.lr"]["values"] == pytest.approx(
+        [math.log10(float(v["optimizer.lr"])) for v in values], 1e-3
+    )
+    assert {"0.0001", "0.001", "0.01"} <= set(found["optimizer.lr"]["ticktext"])
+
+
+def test_a_value_that_a_trial_does_not_have_is_on_a_place_of_its_own(sweep):
+    it = sweep(everything)
+    for _ in range(12):
+        it.add()
+    found = axes(it.write())
+    for name in ("optimizer.momentum", "model.hidden.2"):
+        axis = found[name]
+        assert axis["ticktext"][0] == "–" and axis["range"][0] == axis["tickvals"][0]
+        missing = [text == "–" for text in labels(axis)]
+        assert any(missing) and not all(missing)
+    is_sgd = [text == "sgd" for text in labels(found["optimizer"])]
+    assert [text != "–" for text in labels(found["optimizer.momentum"])] == is_sgd
+    assert "–" not in found["optimizer.lr"]["ticktext"]
+
+
+def test_the_numbers_of_a_grid_are_numbers_though_they_are_text(sweep):
+    texts = ["1", "2", "10", "0.1"]
+
+    def space(trial):
+        steps, rate = (trial.suggest_categorical(name, texts[:n]) for name, n in (("steps", 2), ("rate", 4)))
+        return {"steps": steps, "rate": rate}, float(rate)
+
+    it = sweep(space)
+    for steps in texts[:2]:
+        for rate in texts:
+            it.study.enqueue_trial({"steps": steps, "rate": rate})
+            it.add()
+    found = axes(it.write())
+    assert found["steps"]["values"] == [1, 2] * 4
+    assert found["rate"]["values"] == pytest.approx([-1, -1, 0, 0, math.log10(2), math.log10(2), 1, 1])
+    assert labels(found["rate"]) == [text for text in ("0.1", "1", "2", "10") for _ in range(2)]
+
+
+def test_a_key_that_no_parameter_stands_for_has_its_texts(sweep):
+    it = sweep(lambda trial: ({"data": "가" if trial.number else "나", "data.size": "3"}, trial.number + 1.0))
+    found = axes(it.add().add().write())
+    assert labels(found["data"]) == ["나", "가"]
+    assert found["data.size"]["ticktext"] == ["3"]
+
+
+def test_texts_that_are_cut_off_alike_stay_apart(sweep):
+    paths = [f"/work/shared/data/korean/{name}" for name in "abc"]
+    it = sweep(lambda trial: ({"path": trial.suggest_categorical("path", paths)}, trial.number + 1.0))
+    for path in paths:
+        it.study.enqueue_trial({"path": path})
+        it.add()
+    axis = axes(it.write())["path"]
+    assert len(set(axis["ticktext"])) == 3 and max(map(len, axis["ticktext"])) < 24
+
+
+# --- importance -------------------------------------------------------------------------------------------
+
+
+def test_what_mattered_is_told_of_the_parameters_that_all_trials_have(sweep):
+    it = sweep(everything)
+    for _ in range(40):
+        it.add()
+    (bar,) = figures(it.write())["plot-2"]["data"]
+    shares = dict(zip(bar["y"], bar["x"], strict=True))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert bar["x"] == sorted(bar["x"])  # the greatest on top
+    assert "optimizer.momentum" not in shares and "model.hidden.1" not in shares
+    assert shares["optimizer"] + shares["optimizer.lr"] > 0.8
+
+
+def flat(trial):
+    return {"model": trial.suggest_categorical("model", ["mlp", "cnn"])}, 0.5
+
+
+def single(trial):
+    return {"model": trial.suggest_categorical("model", ["mlp"])}, trial.number + 1.0
+
+
+def apart(trial):
+    name = f"key{trial.number % 2}"
+    return {name: f"{trial.suggest_float(name, 0, 1):.4g}"}, trial.number + 1.0
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "why"),
+    [
+        (numbers, 1, "This needs at least two trials that are done."),
+        (flat, 6, "All trials that are done have the same objective."),
+        (single, 6, "Each parameter has the same value in every trial that is done."),
+        (apart, 6, "No parameter has a value in every trial that is done."),
+    ],
+)
+def test_where_nothing_can_be_told_of_importance_it_is_said_why(sweep, space, trials, why):
+    it = sweep(space)
+    for _ in range(trials):
+        it.add()
+    page = it.write()
+    assert why in page and "plot-2" not in figures(page)
+
+
+# --- sweeps that are not done, and large ones -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statuses", [(), ("failed",), ("pruned", "running", "waiting")])
+def test_a_sweep_of_which_no_trial_is_done_has_a_page(sweep, statuses):
+    it = sweep()
+    for status in statuses:
+        it.add(status)
+    page = it.write()
+    assert page.count("No trial is done yet.") == 2
+    assert figures(page) == {} and "The best point" not in page
+    assert all(f'<td class="{status}">{status}' in page for status in statuses)
+
+
+def test_500_trials_take_seconds(sweep):
+    it = sweep(everything)
+    it.add().add().write()  # imports what it needs
+    for _ in range(498):
+        it.add()
+    start = time.process_time()
+    page = it.write()
+    assert time.process_time() - start < 3
+    assert page.count("<tr>") > 500
+
+
+def test_plotly_is_imported_where_it_is_used():
+    code = "import sys, dltrain.sweeps.leaderboard, dltrain.sweeps.report; sys.exit('plotly' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# --- harm -------------------------------------------------------------------------------------------------
+
+
+def hostile(sweep):
+    """Returns a sweep in which each text of a user's is an attack."""
+
+    def space(trial):
+        values, objective = everything(trial)
+        return {**values, "data.path": INJECTION, f"key{INJECTION}": INJECTION}, objective
+
+    it = sweep(space)
+    for _ in range(12):
+        it.add()
+    return it.add("failed", reason=f"{INJECTION}\n{INJECTION}").add("pruned", reason=INJECTION)
+
+
+def test_a_text_cannot_become_a_part_of_the_page(sweep, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.METRIC", f"val/{INJECTION}")
+    page = hostile(sweep).write()
+    assert page.count("<script") == page.count("</script") == 3 and "<img" not in page
+    (nonce,) = set(re.findall(r'<script nonce="(\w+)">', page))
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', page)
+    assert "default-src 'none'" in policy and f"script-src 'nonce-{nonce}'" in policy
+
+
+def test_the_page_loads_nothing_and_sends_nothing(sweep):
+    page = hostile(sweep).write()
+    assert not re.search(r"https?:|<script[^>]* src|<link|<iframe|@import|url\(", page)
+    assert set(re.findall(r'(?:href|src)="([^"]*)"', page)) == {f"trials/{number}" for number in range(14)}
+    assert 'modeBarButtons: [["toImage"]]' in page and "showSendToCloud: false" in page
+
+
+@pytest.mark.slow
+def test_a_browser_draws_the_report(sweep, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH: install Debian's package chromium to have the report drawn")
+    it = hostile(sweep)
+    num_axes = len(axes(it.write()))
+    options = [
+        *("--headless", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disable-quic"),
+        *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=10000", "--window-size=1200,2400"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'report.png'}", "--dump-dom"),
+    ]
+    page = (it.folder.path / "report.html").absolute().as_uri()
+    shown = subprocess.run([chromium, *options, page], capture_output=True, text=True, timeout=300, check=True)
+    for trouble in ("Uncaught", "ERROR:CONSOLE", "Refused to", "Content Security Policy", "WebGL is not supported"):
+        assert trouble not in shown.stderr
+    drawn = shown.stdout.replace(get_plotlyjs(), "")
+    assert "<title>hacked" not in drawn and drawn.count("<script") == 3
+    history, parallel, importance = (drawn.split(f'id="plot-{place}"')[1].split("</section>")[0] for place in range(3))
+    assert history.count('class="point"') == 13 and "best so far" in history
+    assert parallel.count('class="y-axis"') == num_axes and "<canvas" in parallel and "뉴스 &lt;기사&gt;" in parallel
+    assert 'class="barlayer' in importance and importance.count('class="point"') >= 4
+    assert (tmp_path / "report.png").stat().st_size > 20_000
