@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,42 @@ from dltrain.run_folder import RunFolder
 from dltrain.trainer import Trainer
 
 
+class Shared:
+    """What the runs of one process share: a sweep reads its data and describes its machine once, and not each time.
+
+    Attributes:
+        environment: what the environment is, once it was asked; {} before.
+        observers: make callbacks that watch each run besides those of its config, of which it knows nothing.
+    """
+
+    def __init__(self, observers: tuple[Callable[[RunContext], Callback], ...] = ()) -> None:
+        self.environment: dict[str, Any] = {}
+        self.observers = observers
+        self._settings: Any = None
+        self._data: Data | None = None
+        self._fingerprints: dict[str, str] | None = None
+
+    def load(self, settings: Any) -> Data:
+        """Returns the data set of these settings, which is read where that of the run before was another one.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+        if self._data is None or settings != self._settings:
+            self._data = None  # two at once may be too much
+            self._data = registry.build("data", settings)
+            self._settings, self._fingerprints = settings, None
+        return self._data
+
+    def fingerprints(self, data: Data) -> dict[str, str]:
+        """Of the data: reads all samples once."""
+        if data is not self._data:
+            return fingerprints(data)
+        if self._fingerprints is None:
+            self._fingerprints = fingerprints(data)
+        return self._fingerprints
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a config describes, built, before any folder is made."""
@@ -48,11 +84,11 @@ class Parts:
     data: Data
     model: nn.Module
     loss: Loss
+    shared: Shared
 
     @functools.cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Of the data: reads all samples once."""
-        return fingerprints(self.data)
+        return self.shared.fingerprints(self.data)
 
     def split(self, name: str, *, shuffle: bool = False) -> Split:
         """Returns the batches of "train", "validation" or "test"."""
@@ -64,8 +100,11 @@ class Parts:
         )
 
 
-def build(config: Config) -> Parts:
+def build(config: Config, shared: Shared | None = None) -> Parts:
     """Builds data, model and loss, and checks what can be checked only then.
+
+    Args:
+        shared: with other runs of this process.
 
     Raises:
         ConfigError: parts that do not fit each other, or a monitored metric that is never logged.
@@ -74,7 +113,8 @@ def build(config: Config) -> Parts:
     """
     target = device.choose(config.device)
     device.keep_freed_memory()
-    data: Data = registry.build("data", config.data)
+    shared = shared or Shared()
+    data = shared.load(config.data)
     problems: list[str] = []
     model = loss = None
     with _collected(problems):
@@ -104,7 +144,7 @@ def build(config: Config) -> Parts:
     if isinstance(model, FittedModel):  # which may compare each sample with each
         size = len(data.train)
     device.set_threads(config.device.threads, size, min(config.trainer.batch_size, len(data.train)))
-    return Parts(config, target, data, model, loss)
+    return Parts(config, target, data, model, loss, shared)
 
 
 def build_model(config: Config, data: Data, target: torch.device) -> nn.Module:
@@ -205,6 +245,8 @@ def build_trainer(parts: Parts, step: steps.Step, folder: RunFolder, container: 
     callbacks: dict[str, Callback] = {
         name: registry.build("callbacks", callback, context=context) for name, callback in config.callbacks.items()
     }
+    for observer in (make(context) for make in parts.shared.observers):
+        callbacks[f"({observer.settings.name})"] = observer  # which no callback of a config is called
     train = parts.split("train", shuffle=True)
     schedule = schedulers.build(
         config.scheduler,

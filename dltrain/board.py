@@ -118,6 +118,24 @@ class Board:
             if self._writer is not None:
                 self._writer.add_graph(traced, inputs)
 
+    def hyperparameters(self, values: dict[str, str], figures: dict[str, float], step: int) -> None:
+        """Writes what TensorBoard's HParams tab compares runs by.
+
+        Args:
+            values: of the hyper-parameters, by key, as text; numbers are shown as numbers.
+            figures: what came of them; each is shown as best/NAME.
+        """
+        with self._surviving():
+            if self._writer is None:
+                return
+            from torch.utils.tensorboard.summary import hparams
+
+            named = {f"best/{name}": value for name, value in figures.items()}
+            for summary in hparams({key: _number_or_text(text) for key, text in values.items()}, named):
+                self._writer._get_file_writer().add_summary(summary)
+            for name, value in named.items():
+                self._writer.add_scalar(name, value, step)
+
     def flush_if_due(self) -> None:
         """Lets readers see what was written, where the last time was ``flush_seconds`` ago."""
         now = time.monotonic()
@@ -138,6 +156,13 @@ class Board:
         """Shows what a thread raised; not what TensorBoard's raises of the disk, which comes up in ours as well."""
         if not (isinstance(raised.exc_value, OSError) and type(raised.thread).__module__.startswith("tensorboard.")):
             self._excepthook(raised)
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _first_step_to_come(trainer: Trainer) -> int:

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,17 +81,34 @@ def outlive_terminal() -> None:
 def is_live() -> bool:
     """Tells whether a display may redraw itself: a terminal on both outputs, no CI, no dumb terminal."""
     return (
-        sys.stdout.isatty()
+        not _is_quiet
+        and sys.stdout.isatty()
         and sys.stderr.isatty()
         and not os.environ.get("CI")
         and os.environ.get("TERM", "dumb") != "dumb"
     )
 
 
+_is_quiet = False
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Shows nothing of what a run has to say; its log has it. A sweep tells of its trials in a way of its own."""
+    global _is_quiet
+    before, _is_quiet = _is_quiet, True
+    try:
+        yield
+    finally:
+        _is_quiet = before
+
+
 class ConsoleHandler(logging.Handler):
     """Writes log lines to standard error as it is at that moment, above a live display where one is running."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if _is_quiet:
+            return
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"

@@ -21,6 +21,8 @@ from dltrain.run_folder import RunFolder, write_json
 # A longer diff is noted but not kept: somebody has data under version control.
 _MAX_DIFF = 1_000_000
 
+_TIME = "%Y-%m-%dT%H:%M:%S%z"
+
 
 def describe() -> dict[str, Any]:
     """Returns versions, hardware, and the working directory's git commit with its uncommitted changes."""
@@ -29,7 +31,7 @@ def describe() -> dict[str, Any]:
         "dltrain": __version__,
         "python": sys.version,
         "platform": platform.platform(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": time.strftime(_TIME),
         "command": sys.argv,
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -40,16 +42,23 @@ def describe() -> dict[str, Any]:
     }
 
 
-def write_beside_training(folder: RunFolder) -> threading.Thread:
+def write_beside_training(folder: RunFolder, known: dict[str, Any]) -> threading.Thread:
     """Writes the file in a thread, since asking git and listing packages takes as long as many a small training.
+
+    Args:
+        known: what an earlier run of this process found, or {}, which is filled.
 
     Returns:
         The thread, to be joined before the process ends.
     """
 
+    started = time.strftime(_TIME)
+
     def write() -> None:
         try:
-            write_json(folder.environment, redacted_values(describe()))
+            known.update(known or describe())
+            now = {"started": started, "threads": torch.get_num_threads()}
+            write_json(folder.environment, redacted_values({**known, **now}))
         except MachineError as error:  # the training goes on for as long as it can
             log.warning("%s", error)
 

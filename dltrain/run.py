@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from dltrain import config_files, console, divergence, environment, gradient_free, memory, resume_rules, user_code
-from dltrain.assembly import Parts, build, build_step, build_trainer, start_from
+from dltrain.assembly import Parts, Shared, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
 from dltrain.errors import CheckpointError, ConfigError, DivergedError, DltrainError, Interrupted, TimeUp
@@ -37,18 +37,19 @@ class Outcome:
     result: dict[str, Any]
 
 
-def train(config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome:
+def train(config: Config, container: dict[str, Any], overrides: list[str], shared: Shared | None = None) -> Outcome:
     """Trains a new run in a folder of its own.
 
     Args:
         container: the config as plain values, which is what ``config.yaml`` will hold.
         overrides: the command line, for ``overrides.yaml``.
+        shared: with other runs of this process.
 
     Raises:
         DltrainError: see ``build`` and ``Trainer.fit``; ``Interrupted`` after a signal.
     """
     with memory_errors(config):
-        parts = build(config)
+        parts = build(config, shared)
         source, notes = start_from(parts)
         step = build_step(parts)
         if config.trainer.auto_batch_size:
@@ -88,12 +89,19 @@ def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
     return {**container, "data": data}
 
 
-def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str]) -> Outcome | None:
+def resume(
+    folder: RunFolder,
+    config: Config,
+    container: dict[str, Any],
+    overrides: list[str],
+    shared: Shared | None = None,
+) -> Outcome | None:
     """Goes on with a run in its own folder, from its newest checkpoint or from the start.
 
     Args:
         config, container: of the run, with changes that ``resume_rules`` allow.
         overrides: what said these changes, for ``overrides.yaml``.
+        shared: with other runs of this process.
 
     Returns:
         None where there is nothing left to do.
@@ -111,7 +119,7 @@ def resume(folder: RunFolder, config: Config, container: dict[str, Any], overrid
         if _is_finished(folder, config, changed=bool(changes)):
             return None
         with memory_errors(config):
-            parts = build(config)
+            parts = build(config, shared)
         state, notes = CheckpointStore(folder.checkpoints).load_newest()
         trained_on = None if state is None else state["made_with"].get("data")
         check_fingerprint(folder, parts.data, parts.fingerprints, trained_on)
@@ -170,7 +178,7 @@ def _fit(
     """
     write_json(folder.result, {"status": "running"})  # what stood there is no longer true
     handler = console.log_to(folder.log)
-    described = environment.write_beside_training(folder)
+    described = environment.write_beside_training(folder, parts.shared.environment)
     started = time.perf_counter()
     status: dict[str, Any] = {"status": "failed"}
     try:

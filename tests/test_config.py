@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dltrain import config, config_files, registry
-from dltrain.config import Limits
+from dltrain.config import Limits, SweepSettings, field_names
 from dltrain.errors import ConfigError
 
 
@@ -297,7 +297,10 @@ def test_a_setting_without_a_value_is_named(key, text):
             "callbacks.checkpoint.keep_lst",
             "no setting 'callbacks.checkpoint.keep_lst'. Did you mean 'callbacks.checkpoint.keep_last'?",
         ),
-        ("sweep.zzzzzzzzzzzzzz", "no setting 'sweep.zzzzzzzzzzzzzz'. sweep has: name, trials, seed, space, metric."),
+        (
+            "sweep.zzzzzzzzzzzzzz",
+            f"no setting 'sweep.zzzzzzzzzzzzzz'. sweep has: {', '.join(field_names(SweepSettings))}.",
+        ),
         (
             "model._target_",
             "model._target_: is refused. A config names registered components (name: ...), never code",

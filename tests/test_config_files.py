@@ -116,7 +116,22 @@ def test_the_values_of_the_entry_stand_at_the_top():
         "model": {"init_from": None, "freeze": [], "unfreeze_epoch": None, "unfreeze_after": {}, "freeze_after": {}},
         "loss": {"l1": {}, "l2": {}},
         "optimizer": {"groups": {}},
-        "sweep": {"trials": None, "seed": 0, "space": {}, "metric": None},
+        "sweep": {
+            "trials": None,
+            "seed": 0,
+            "space": {},
+            "metric": None,
+            "direction": None,
+            "seeds": 1,
+            "workers": "auto",
+            "pruner": None,
+            "prune_after": None,
+            "max_time": None,
+            "stop_when": None,
+            "max_failures": None,
+            "refine": None,
+            "report": True,
+        },
     }
 
 

@@ -19,7 +19,7 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 
 
 def written(folder) -> dict:
-    environment.write_beside_training(RunFolder(folder)).join()
+    environment.write_beside_training(RunFolder(folder), {}).join()
     return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
 
 
@@ -89,5 +89,5 @@ def test_a_diff_that_is_too_long_is_noted_but_not_kept(repository, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_warned_about(tmp_path, caplog):
-    environment.write_beside_training(RunFolder(tmp_path / "gone")).join()
+    environment.write_beside_training(RunFolder(tmp_path / "gone"), {}).join()
     assert "environment.json cannot be written" in caplog.text

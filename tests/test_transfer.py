@@ -251,4 +251,4 @@ def test_in_a_multirun_the_last_run_is_no_fixed_one(dltrain):
     assert dltrain("data=iris", *QUICK).code == 0
     answer = dltrain("-m", "data=iris", *QUICK, "model.init_from=last", "seed=1,2")
     assert answer.code == 8
-    assert "model.init_from = 'last': in a multirun that is the run before. Give the run's name" in answer.err
+    assert "0: seed=1: model.init_from = 'last': in a sweep that is the run before" in answer.err

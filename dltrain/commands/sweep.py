@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dltrain.errors import ConfigError, Interrupted
+from dltrain.errors import Interrupted
 
 if TYPE_CHECKING:
-    from dltrain.multirun import Job
-    from dltrain.sweeps.folder import SweepFolder, SweepPlan
+    from dltrain.sweeps.folder import SweepFolder
     from dltrain.sweeps.leaderboard import Place
 
 FAILED_TRIALS = 8
+
+_WIDTH_OF_A_FILE = 160
 
 
 def drive(sweep: SweepFolder) -> int:
@@ -28,15 +28,15 @@ def drive(sweep: SweepFolder) -> int:
     from dltrain.sweeps import leaderboard
 
     plan = sweep.read_plan()
-    folders = [Path(folder) for folder in plan.module_folders]
     try:
-        multirun.drive(sweep, lambda job: _train(sweep, job, folders))
+        multirun.drive(sweep)
     except Interrupted as error:
-        done = sum(place.trial.status in ("done", "failed") for place in leaderboard.ranked(sweep))
-        stopped = str(error).partition(". Go on with:")[0]
+        places = leaderboard.ranked(sweep)
+        leaderboard.write(sweep, places)
+        left = max(plan.trials, len(plan.points)) - sum(place.has_ended for place in places)
         raise Interrupted(
-            f"{stopped}. {plan.trials - done} of {plan.trials} trials are left. Go on with: "
-            f"dltrain resume {sweep.path}",
+            f"{error}; what was under way is saved. {left} of {max(plan.trials, len(plan.points))} trials are left. "
+            f"Go on with: dltrain resume {sweep.path}",
             error.exit_code - 128,
         ) from error
     places = leaderboard.ranked(sweep)
@@ -47,7 +47,8 @@ def drive(sweep: SweepFolder) -> int:
         print(f"error: {len(failed)} of the trials failed; error.txt in the folder of each says more:", file=sys.stderr)
         for trial in failed:
             values = " ".join(f"{key}={value}" for key, value in trial.values.items())
-            print(f"  {trial.number}: {values}: {(trial.reason or '').partition('. ')[0]}", file=sys.stderr)
+            print(f"  {trial.number}: {values}: {_first_sentence(trial.reason or '')}", file=sys.stderr)
+        print(f"train them again with: dltrain resume {sweep.path} --retry-failed", file=sys.stderr)
     return FAILED_TRIALS if failed else 0
 
 
@@ -55,19 +56,20 @@ def resume(sweep: SweepFolder, overrides: list[str], retry_failed: bool) -> int:
     """Goes on with a sweep where it was started: relative paths of its overrides begin there.
 
     Args:
-        overrides: ``sweep.trials=N`` for more trials; nothing else can change.
+        overrides: what changes, see ``sweeps.changing``.
 
     Raises:
-        ConfigError: anything else was given, or fewer trials than there are.
+        ConfigError: something is given that cannot change.
     """
+    from dltrain.sweeps import changing
     from dltrain.sweeps.folder import SweepFolder
     from dltrain.sweeps.ledger import Ledger
 
     plan = sweep.read_plan()
-    trials = _more_trials(overrides, plan)
-    if trials is not None:
+    changed = changing.changed(plan, overrides)
+    if changed != plan:
         with sweep.locked():
-            sweep.write_plan(replace(plan, trials=trials))
+            sweep.write_plan(changed)
     start = Path(plan.working_directory)
     if start.is_dir() and start != Path.cwd():
         path = sweep.path.absolute()
@@ -82,62 +84,52 @@ def resume(sweep: SweepFolder, overrides: list[str], retry_failed: bool) -> int:
     return drive(sweep)
 
 
-def _more_trials(overrides: list[str], plan: SweepPlan) -> int | None:
-    for override in overrides:
-        key, _, text = override.partition("=")
-        if key != "sweep.trials" or plan.sampler == "grid":
-            can = "nothing" if plan.sampler == "grid" else "sweep.trials alone"
-            raise ConfigError(f"'{override}': of this sweep {can} can be changed. Start another with -m")
-        if not text.isdecimal() or int(text) < plan.trials:
-            raise ConfigError(f"'{override}': the sweep is to have {plan.trials} trials already. Give more than that")
-        return int(text)
-    return None
-
-
-def _train(sweep: SweepFolder, job: Job, module_folders: list[Path]) -> None:
-    from dltrain.commands.outcome import print_outcome
-    from dltrain.sweeps import trial
-
-    outcome = trial.train(sweep, job, module_folders)
-    if outcome is None:
-        return
-    print_outcome(outcome, next_steps_too=False)
-    if outcome.trainer.interrupted_by is not None:  # it came when this run was done already
-        raise Interrupted("stopped between two runs of the multirun", outcome.trainer.interrupted_by)
-
-
 def print_leaderboard(sweep: SweepFolder, places: list[Place]) -> None:
-    """Prints the trials side by side, the best first."""
+    """Prints the trials side by side, the best first, and where they lie."""
     from rich.console import Console
     from rich.table import Table
 
-    from dltrain.console import number
+    from dltrain.console import duration, number
 
-    if len(places) < 2:
-        return
-    keys = list(dict.fromkeys(key for place in places for key in place.trial.values))
-    logged = dict.fromkeys(name for place in places for name in place.result.get("last", {}) if name.startswith("val/"))
-    named = [name.partition("/")[2] for name in logged][:2][-1:]  # the first metric besides the loss
-    figures = [(group, f"{split}/{name}") for name in named for group, split in (("last", "val"), ("test", "test"))]
-    table = Table()
-    titles = [_short(key, keys) for key in keys]
-    for title in ("trial", *titles, f"best {sweep.read_plan().metric}", "in epoch", *(name for _, name in figures)):
-        table.add_column(title, justify="left" if title in titles else "right", overflow="fold")
-    for place in places:
-        trial, result = place.trial, place.result
-        ended = trial.objective is not None
-        values = [result.get(group, {}).get(name) if ended else None for group, name in figures]
-        table.add_row(
-            str(trial.number),
-            *(trial.values.get(key, "") for key in keys),
-            number(trial.objective) if trial.objective is not None else trial.status,
-            str(result.get("best", {}).get("epoch", "")) if ended else "",
-            *("" if value is None else number(value) for value in values),
-        )
-    console = Console(highlight=False)
+    # A file or a pipe has no width, and a table that is folded to 80 columns serves nobody there.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     console.print()
-    console.print(table)
-    console.print(f"trials in {sweep.path}; the best one is {sweep.best}", markup=False, soft_wrap=True)
+    if len(places) > 1:
+        keys = list(dict.fromkeys(key for place in places for key in place.trial.values))
+        metric, spreads = sweep.read_plan().metric, any(place.trial.spread is not None for place in places)
+        tested = list(dict.fromkeys(name for place in places for name in place.test))[:2]
+        table = Table()
+        titles = [_short(key, keys) for key in keys]
+        for title in ("trial", *titles, f"best {metric}", *(["±"] if spreads else []), *tested, "epochs", "time"):
+            table.add_column(title, justify="left" if title in titles else "right", overflow="fold")
+        for place in places:
+            trial = place.trial
+            table.add_row(
+                str(trial.number),
+                *(trial.values.get(key, "") for key in keys),
+                number(trial.objective) if trial.objective is not None else trial.status,
+                *([number(trial.spread) if trial.spread is not None else ""] if spreads else []),
+                *(number(place.test[name]) if name in place.test else "" for name in tested),
+                str(place.epochs or ""),
+                duration(place.seconds) if place.seconds else "",
+            )
+        console.print(table)
+    told = f"{_counts(places)} in {sweep.path}; the best one is {sweep.best}"
+    lines = [told if places and places[0].trial.objective is not None else told.partition(";")[0]]
+    lines += [f"plots and all trials: {sweep.report}"] if sweep.report.exists() else []
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition("\n")[0].partition(". ")[0]
+
+
+def _counts(places: list[Place]) -> str:
+    """Returns how many trials there are, and how many of them did not come to their end."""
+    counted = {status: sum(place.trial.status == status for place in places) for status in ("pruned", "failed")}
+    notes = ", ".join(f"{count} {status}" for status, count in counted.items() if count)
+    return f"{len(places)} trial{'s' if len(places) != 1 else ''}{f' ({notes})' if notes else ''}"
 
 
 def _short(key: str, keys: list[str]) -> str:

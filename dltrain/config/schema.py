@@ -60,12 +60,17 @@ class TrainerSettings:
     )
 
 
+def _check_workers(workers: str | int) -> None:
+    if workers != "auto" and (isinstance(workers, str) or workers < 1):
+        raise ValueError(f"{workers} must be auto, or a whole number at least 1")
+
+
 @dataclass(frozen=True)
 class SweepSettings:
-    name: Literal["auto", "grid", "random", "tpe", "qmc"] = setting(
-        "How a multirun (-m) chooses its trials: grid runs every combination of the lists; random, tpe (learns from "
-        "the results) and qmc (spread evenly) draw sweep.trials points; auto takes grid where all values are listed "
-        "and no sweep.trials is given, else random."
+    name: Literal["auto", "grid", "random", "tpe", "cmaes", "qmc"] = setting(
+        "How a multirun (-m) chooses its trials: grid runs every combination of the lists; random, tpe and cmaes "
+        "(which learn from the results) and qmc (spread evenly) draw sweep.trials points; auto takes grid where all "
+        "values are listed and no sweep.trials is given, else random."
     )
     trials: int | None = setting("How many points to draw; null draws 20.", min=1)
     seed: int = setting("Seed of what is drawn.", min=0, max=2**32 - 1)
@@ -77,6 +82,39 @@ class SweepSettings:
     metric: str | None = setting(
         "Metric whose best value ranks the trials; null takes what callbacks.checkpoint monitors."
     )
+    direction: Literal["minimize", "maximize"] | None = setting(
+        "Which values of the metric are better; null knows it from the metric."
+    )
+    seeds: int = setting(
+        "How often each point is trained, from seed, seed + 1, ...; their mean ranks it, and their spread is told.",
+        min=1,
+    )
+    workers: str | int = setting(
+        "How many trials are trained at once, each in a process of its own; 1 trains them in this process. auto takes "
+        "one for each CUDA GPU, else one for each CPU core, as far as there are trials and memory; none where all is "
+        "over in seconds.",
+        check=_check_workers,
+    )
+    pruner: Literal["median", "halving", "hyperband"] | None = setting(
+        "Ends trials early whose metric falls behind: median those worse than half of the others at the same "
+        "evaluation; halving all but the best third at the 1st, 3rd, 9th, ... part; hyperband as halving, with several "
+        "starts. Of several seeds or folds the first decides. null ends none."
+    )
+    prune_after: int | None = setting(
+        "Evaluations that each trial has before it can be pruned; null takes a 27th of all, for median a tenth.", min=1
+    )
+    max_time: str | float | None = setting(
+        "Start no trial after this much time, as 90s, 30m or 1h30m; those under way are finished. "
+        "Each 'dltrain resume' has it anew. null sets no such limit.",
+        check=durations.check,
+    )
+    stop_when: float | None = setting("Start no trial once the metric of one is as good as this; null does not.")
+    max_failures: int | None = setting("Start no trial once so many have failed; null goes on.", min=1)
+    refine: str | None = setting(
+        "A finished sweep whose best region is searched: its settings hold, and its space, narrowed; others may be "
+        "given besides."
+    )
+    report: bool = setting("Writes report.html at the end.")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ This module imports nothing heavy, as ``run_folder`` does.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from contextlib import AbstractContextManager
@@ -33,6 +34,11 @@ class SweepPlan:
         working_directory: where relative paths of the overrides start.
         module_folders: folders where modules of ``imports`` may lie.
         metric: whose best value is a trial's objective.
+        higher_is_better: whether a larger objective is better; None in older plans, where the metric tells.
+        seeds: how often each point is trained.
+        each_fold: whether a point is trained once for each of ``data.folds``.
+        seconds_each: how long a trial may take, roughly.
+        workers, pruner, prune_after, max_time, stop_when, max_failures, report: as in the config.
     """
 
     overrides: list[str]
@@ -44,6 +50,17 @@ class SweepPlan:
     working_directory: str
     module_folders: list[str]
     metric: str
+    higher_is_better: bool | None = None
+    seeds: int = 1
+    each_fold: bool = False
+    seconds_each: float = math.inf
+    workers: str | int = 1
+    pruner: str | None = None
+    prune_after: int | None = None
+    max_time: str | float | None = None
+    stop_when: float | None = None
+    max_failures: int | None = None
+    report: bool = True
 
 
 class SweepFolder:
@@ -55,7 +72,9 @@ class SweepFolder:
         self.journal = path / "journal.log"
         self.configs = path / "configs"
         self.trials = path / "trials"
+        self.outputs = path / "outputs"
         self.leaderboard = path / "leaderboard.csv"
+        self.report = path / "report.html"
         self.best = path / "best"
         self.lock_file = path / "sweep.lock"
 
@@ -88,6 +107,15 @@ class SweepFolder:
 
     def trial(self, number: int) -> RunFolder:
         return RunFolder(self.trials / str(number))
+
+    def run(self, number: int, part: str) -> RunFolder:
+        """Returns the folder of a trial's run; ``part`` is its name where the trial has several, else empty."""
+        return RunFolder(self.trials / str(number) / part)
+
+    def runs_of(self, number: int) -> list[RunFolder]:
+        """Returns the runs that a trial has so far."""
+        folder = self.trials / str(number)
+        return [RunFolder(path.parent) for path in sorted([*folder.glob("config.yaml"), *folder.glob("*/config.yaml")])]
 
     def write_plan(self, plan: SweepPlan) -> None:
         """Writes what makes a folder a sweep; last of all that stands in it before the first trial."""
@@ -123,14 +151,19 @@ class SweepFolder:
         numbers = range(1, len(list(self.configs.glob("user-*"))) + 1)
         return [self.frozen(number).absolute() for number in numbers]
 
-    def point_best(self, number: int | None) -> None:
-        """Lets ``best`` be a link to a trial; None removes it."""
+    def trusted(self, module_folders: list[str]) -> tuple[Path, ...]:
+        """Returns those of a plan's folders of modules that did not come with the sweep, which may be a stranger's."""
+        own, folders = self.path.resolve(), map(Path, module_folders)
+        return tuple(path for path in folders if own not in (path.resolve(), *path.resolve().parents))
+
+    def point_best(self, run: Path | None) -> None:
+        """Lets ``best`` be a link to a run of the sweep; None removes it."""
         temporary = self.path / f".best.{os.getpid()}.tmp"
         temporary.unlink(missing_ok=True)
-        if number is None:
+        if run is None:
             self.best.unlink(missing_ok=True)
             return
-        temporary.symlink_to(Path("trials") / str(number))
+        temporary.symlink_to(run.relative_to(self.path))
         temporary.replace(self.best)
 
 

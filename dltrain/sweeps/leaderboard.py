@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +20,34 @@ class Place:
     """A trial on the leaderboard.
 
     Attributes:
-        result: what its run reported; {} where it never came so far.
+        results: what its runs reported, by the name of the part; {} where it never came so far.
     """
 
     trial: Trial
-    result: dict[str, Any]
+    results: dict[str, dict[str, Any]]
+
+    @property
+    def has_ended(self) -> bool:
+        return self.trial.status in ("done", "pruned", "failed")
+
+    @property
+    def test(self) -> dict[str, float]:
+        """The figures on the test split, of several runs their means."""
+        named: dict[str, list[float]] = {}
+        for result in self.results.values():
+            for name, value in result.get("test", {}).items():
+                named.setdefault(name, []).append(value if isinstance(value, (int, float)) else float("nan"))
+        return {name: statistics.fmean(values) for name, values in named.items()}
+
+    @property
+    def epochs(self) -> int:
+        """Of all its runs."""
+        return sum(result.get("epochs", 0) for result in self.results.values())
+
+    @property
+    def seconds(self) -> float:
+        """Of training in all its runs."""
+        return round(math.fsum(result.get("seconds", 0.0) for result in self.results.values()), 3)
 
 
 def ranked(folder: SweepFolder) -> list[Place]:
@@ -33,40 +58,57 @@ def ranked(folder: SweepFolder) -> list[Place]:
     def rank(trial: Trial) -> tuple[bool, float, int]:
         return trial.objective is None, 0.0 if trial.objective is None else sign * trial.objective, trial.number
 
-    return [Place(trial, _result(folder, trial)) for trial in sorted(ledger.trials(), key=rank)]
+    return [Place(trial, _results(folder, trial)) for trial in sorted(ledger.trials(), key=rank)]
 
 
 def write(folder: SweepFolder, places: list[Place]) -> None:
-    """Writes ``leaderboard.csv``, and lets ``best`` point at the best trial."""
-    metric = folder.read_plan().metric
+    """Writes ``leaderboard.csv`` and ``report.html``, and lets ``best`` point at the best run."""
+    plan = folder.read_plan()
+    ledger = Ledger(folder.journal)
+    write_file(folder.leaderboard, _csv(places, plan.metric))
+    folder.point_best(_best_run(folder, places[0].trial, ledger.higher_is_better) if places else None)
+    if plan.report and places:
+        from dltrain.sweeps import report
+
+        report.write(folder, places, ledger.study, plan.metric, ledger.higher_is_better)
+
+
+def _csv(places: list[Place], metric: str) -> str:
     swept = list(dict.fromkeys(key for place in places for key in place.trial.values))
-    tested = list(dict.fromkeys(name for place in places for name in place.result.get("test", {})))
+    tested = list(dict.fromkeys(name for place in places for name in place.test))
+    spreads = any(place.trial.spread is not None for place in places)
+    parts = list(dict.fromkeys(part for place in places for part in place.trial.parts))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["rank", "trial", "status", *swept, metric, *tested, "epochs", "seconds", "folder", "reason"])
+    titles = ["rank", "trial", "status", *swept, metric, *(["spread", *parts] if spreads else []), *tested]
+    table.writerow([*titles, "epochs", "seconds", "folder", "reason"])
     for rank, place in enumerate(places, 1):
-        trial, result = place.trial, place.result
-        table.writerow(
-            [
-                rank if trial.objective is not None else "",
-                trial.number,
-                trial.status,
-                *(trial.values.get(key, "") for key in swept),
-                "" if trial.objective is None else trial.objective,
-                *(result.get("test", {}).get(name, "") for name in tested),
-                result.get("epochs", ""),
-                result.get("seconds", ""),
-                f"trials/{trial.number}",
-                (trial.reason or "").partition("\n")[0],
-            ]
-        )
-    write_file(folder.leaderboard, text.getvalue())
-    best = places[0].trial if places and places[0].trial.objective is not None else None
-    folder.point_best(None if best is None else best.number)
+        trial, row = place.trial, list[Any]()
+        row += [rank if trial.objective is not None else "", trial.number, trial.status]
+        row += [trial.values.get(key, "") for key in swept]
+        row.append(trial.objective)  # of None nothing is written
+        if spreads:
+            row += [trial.spread, *(trial.parts.get(part, "") for part in parts)]
+        row += [place.test.get(name, "") for name in tested]
+        row += [place.epochs or "", place.seconds or "", f"trials/{trial.number}"]
+        table.writerow([*row, (trial.reason or "").partition("\n")[0]])
+    return text.getvalue()
 
 
-def _result(folder: SweepFolder, trial: Trial) -> dict[str, Any]:
-    try:
-        return folder.trial(trial.number).read_result()
-    except DltrainError:  # a damaged file of one trial hides no other
-        return {}
+def _best_run(folder: SweepFolder, best: Trial, higher_is_better: bool) -> Any:
+    """Returns the folder of the best trial's run, of several the best one's; None where no trial is done."""
+    if best.objective is None:
+        return None
+    chosen = max if higher_is_better else min
+    part = chosen(best.parts, key=best.parts.__getitem__) if best.parts else ""
+    return folder.run(best.number, part).path
+
+
+def _results(folder: SweepFolder, trial: Trial) -> dict[str, dict[str, Any]]:
+    results = {}
+    for run in folder.runs_of(trial.number):
+        try:
+            results[run.path.name if run.path.parent != folder.trials else ""] = run.read_result()
+        except DltrainError:  # a damaged file of one trial hides no other
+            continue
+    return results

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.pruners import BasePruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -24,11 +26,13 @@ from dltrain.sweeps import samplers
 from dltrain.sweeps.space import Space
 
 _STUDY = "sweep"
-_REASON, _STARTS, _RETRY_OF, _VALUES = "reason", "starts", "retry_of", "values"
+_REASON, _STARTS, _RETRY_OF, _VALUES, _PARTS, _DEATHS = "reason", "starts", "retry_of", "values", "parts", "deaths"
+_PRUNED_AT = "pruned_at"
 
-Status = Literal["done", "failed", "running", "waiting"]
+Status = Literal["done", "pruned", "failed", "running", "waiting"]
 _STATUS: dict[TrialState, Status] = {
     TrialState.COMPLETE: "done",
+    TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
@@ -41,9 +45,11 @@ class Trial:
 
     Attributes:
         values: what was swept, by key, as text that stands after ``key=``.
-        objective: the best value of the sweep's metric; None before the end.
-        reason: why it failed.
-        starts: how often it was started.
+        objective: the best value of the sweep's metric, of several runs their mean; None unless it is done.
+        reason: why it failed or was pruned.
+        starts: at which step its newest checkpoint was each time that it was started.
+        deaths: how its process ended while it was trained, a line each.
+        parts: the best value of each of its runs by name, where it has several.
     """
 
     number: int
@@ -51,7 +57,14 @@ class Trial:
     status: Status
     objective: float | None
     reason: str | None
-    starts: int
+    starts: tuple[int, ...] = ()
+    deaths: tuple[str, ...] = ()
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of the parts (with n - 1); None where there are fewer than two."""
+        return statistics.stdev(self.parts.values()) if len(self.parts) > 1 and self.status == "done" else None
 
 
 class _Lock(JournalFileOpenLock):
@@ -88,6 +101,11 @@ class Ledger:
         )
 
     @property
+    def study(self) -> optuna.Study:
+        """Optuna's own view of the trials; of a trial that was tried again, each attempt."""
+        return self._study
+
+    @property
     def higher_is_better(self) -> bool:
         return self._study.direction == optuna.study.StudyDirection.MAXIMIZE
 
@@ -103,10 +121,12 @@ class Ledger:
             {key: CategoricalDistribution(list(dict.fromkeys(texts))) for key, texts in choices.items()}
         )
 
-    def propose(self, space: Space, sampler: str, seed: int) -> None:
-        """Adds a trial whose values the sampler chooses."""
-        self._study.sampler = samplers.build(sampler, seed, len(self._attempts()))
+    def propose(self, space: Space, sampler: str, seed: int) -> int:
+        """Adds a trial whose values the sampler chooses; returns its number."""
+        number = len(self._attempts())
+        self._study.sampler = samplers.build(sampler, seed, number)
         self._note_values(self._study.ask(), space)
+        return number
 
     def complete(self, space: Space, sampler: str, seed: int) -> None:
         """Gives values to a trial that was proposed by a process which was killed before it had noted them."""
@@ -122,13 +142,45 @@ class Ledger:
         """Returns all trials by number."""
         return [_trial(number, attempts) for number, attempts in sorted(self._attempts().items())]
 
-    def start(self, number: int) -> None:
-        """Counts a start of a trial."""
-        newest = self._attempts()[number][-1]
-        self._set(number, _STARTS, newest.user_attrs.get(_STARTS, 0) + 1)
+    def trial(self, number: int) -> Trial:
+        return _trial(number, self._attempts()[number])
 
-    def finish(self, number: int, objective: float) -> None:
+    def start(self, number: int, step: int) -> None:
+        """Notes a start of a trial.
+
+        Args:
+            step: where its newest checkpoint was; 0 without one.
+        """
+        self._append(number, _STARTS, step)
+
+    def die(self, number: int, how: str) -> None:
+        """Notes that the process of a trial ended while it was trained."""
+        self._append(number, _DEATHS, how)
+
+    def report(self, number: int, evaluation: int, value: float, pruner: BasePruner | None) -> bool:
+        """Notes the metric at an evaluation; returns whether the trial should be pruned.
+
+        Args:
+            evaluation: counted from 1. One that was noted before a kill is not noted, and not decided on, again.
+        """
+        frozen = self._attempts()[number][-1]
+        if evaluation in frozen.intermediate_values:
+            pruned_at = frozen.user_attrs.get(_PRUNED_AT)
+            return pruned_at is not None and bool(evaluation >= pruned_at)
+        self._study._storage.set_trial_intermediate_value(frozen._trial_id, evaluation, value)
+        if pruner is None or not pruner.prune(self._study, self._attempts()[number][-1]):
+            return False
+        self._set(number, _PRUNED_AT, evaluation)
+        return True
+
+    def finish(self, number: int, objective: float, parts: dict[str, float] | None = None) -> None:
+        if parts:
+            self._set(number, _PARTS, parts)
         self._study.tell(self._attempts()[number][-1].number, objective)
+
+    def prune(self, number: int, reason: str) -> None:
+        self._set(number, _REASON, reason)
+        self._study.tell(self._attempts()[number][-1].number, state=TrialState.PRUNED)
 
     def fail(self, number: int, reason: str) -> None:
         self._set(number, _REASON, reason)
@@ -153,8 +205,16 @@ class Ledger:
             attempts.setdefault(len(attempts) if number is None else number, []).append(frozen)
         return attempts
 
+    def _append(self, number: int, key: str, value: Any) -> None:
+        self._set(number, key, [*_listed(self._attempts()[number][-1], key), value])
+
     def _set(self, number: int, key: str, value: Any) -> None:
-        optuna.trial.Trial(self._study, self._attempts()[number][-1]._trial_id).set_user_attr(key, value)
+        self._study._storage.set_trial_user_attr(self._attempts()[number][-1]._trial_id, key, value)
+
+
+def _listed(frozen: FrozenTrial, key: str) -> list[Any]:
+    noted = frozen.user_attrs.get(key, [])
+    return [0] * noted if isinstance(noted, int) else list(noted)  # an older ledger has the number of starts
 
 
 def _values(frozen: FrozenTrial) -> dict[str, str]:
@@ -171,7 +231,9 @@ def _trial(number: int, attempts: list[FrozenTrial]) -> Trial:
         status=_STATUS.get(newest.state, "failed"),
         objective=newest.value if newest.state == TrialState.COMPLETE else None,
         reason=newest.user_attrs.get(_REASON),
-        starts=sum(frozen.user_attrs.get(_STARTS, 0) for frozen in attempts),
+        starts=tuple(_listed(newest, _STARTS)),
+        deaths=tuple(_listed(newest, _DEATHS)),
+        parts=newest.user_attrs.get(_PARTS, {}),
     )
 
 

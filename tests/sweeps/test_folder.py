@@ -76,8 +76,8 @@ def test_the_yaml_files_are_copied_and_nothing_else(sweep, work):
 
 
 def test_the_best_trial_is_a_link(sweep):
-    for number in (3, 4):
-        sweep.point_best(number)
-        assert sweep.best.readlink() == Path("trials") / str(number)
+    for part in ("3", "4/seed-1"):
+        sweep.point_best(sweep.trials / part)
+        assert sweep.best.readlink() == Path("trials") / part
     sweep.point_best(None)
     assert not sweep.best.is_symlink()

@@ -34,34 +34,35 @@ def test_trials_are_numbered_as_their_points_and_entered_once(path):
 def test_what_became_of_a_trial_is_there_for_the_next_process(path):
     ledger = Ledger(path, higher_is_better=True)
     ledger.plan(POINTS)
-    ledger.start(0)
+    ledger.start(0, 0)
     ledger.finish(0, 0.75)
-    ledger.start(1)
-    ledger.start(1)
+    ledger.start(1, 0)
+    ledger.die(1, "killed")
+    ledger.start(1, 40)
     ledger.fail(1, "it broke")
     again = Ledger(path)
     assert again.higher_is_better
-    assert [(t.status, t.objective, t.reason, t.starts) for t in again.trials()] == [
-        ("done", 0.75, None, 1),
-        ("failed", None, "it broke", 2),
-        ("running", None, None, 0),
+    assert [(t.status, t.objective, t.reason, t.starts, t.deaths) for t in again.trials()] == [
+        ("done", 0.75, None, (0,), ()),
+        ("failed", None, "it broke", (0, 40), ("killed",)),
+        ("running", None, None, (), ()),
     ]
 
 
 def test_a_failed_trial_is_tried_again_under_its_number(path):
     ledger = Ledger(path)
     ledger.plan(POINTS)
-    ledger.start(0)
+    ledger.start(0, 0)
     ledger.fail(0, "it broke")
     ledger.retry(0)
     assert [trial.status for trial in ledger.trials()] == ["running"] * 3
-    ledger.start(0)
+    ledger.start(0, 0)
     ledger.finish(0, 1.5)
     ledger.plan(POINTS)  # the attempt is no point of the grid
     assert [(t.number, t.values, t.objective, t.starts) for t in Ledger(path).trials()] == [
-        (0, POINTS[0], 1.5, 2),
-        (1, POINTS[1], None, 0),
-        (2, POINTS[2], None, 0),
+        (0, POINTS[0], 1.5, (0,)),
+        (1, POINTS[1], None, ()),
+        (2, POINTS[2], None, ()),
     ]
 
 

@@ -10,7 +10,8 @@ import yaml
 
 from dltrain.sweeps.folder import SweepFolder
 
-QUICK = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=1", "callbacks=none"]
+HERE = ["sweep.workers=1", "sweep.report=false"]
+QUICK = [*HERE, "data=iris", "model.hidden=[4]", "trainer.max_epochs=1", "callbacks=none"]
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import yaml
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger
 
-QUICK = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=2", "~callbacks.tensorboard"]
+HERE = ["sweep.workers=1", "sweep.report=false"]  # in this process, and without the plots
+QUICK = [*HERE, "data=iris", "model.hidden=[4]", "trainer.max_epochs=2", "~callbacks.tensorboard"]
 
 
 def the_sweep(work) -> SweepFolder:
@@ -40,7 +41,7 @@ def test_the_leaderboard_ranks_the_trials_and_links_the_best(dltrain, work):
     assert float(rows[0]["test/accuracy"]) == result["test"]["test/accuracy"]
     assert rows[2]["reason"].startswith("the loss became NaN or infinite at step 2")
     assert (sweep.trials / "2" / "error.txt").read_text().startswith("the loss became NaN")
-    assert f"trials in {sweep.path.relative_to(work)}; the best one is" in answer.out
+    assert f"3 trials (1 failed) in {sweep.path.relative_to(work)}; the best one is" in answer.out
 
 
 def test_the_metric_of_the_sweep_decides(dltrain, work):
@@ -49,7 +50,10 @@ def test_the_metric_of_the_sweep_decides(dltrain, work):
     rows = leaderboard(the_sweep(work))
     assert float(rows[0]["val/accuracy"]) >= float(rows[1]["val/accuracy"])
     answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1", "sweep.metric=val/acuracy")
-    assert answer.code == 8 and "sweep.metric = 'val/acuracy'" in answer.err
+    assert answer.code == 2 and answer.err == (
+        "error: sweep.metric = 'val/acuracy': this run logs no such metric. Did you mean 'val/accuracy'?\n"
+    )
+    assert len(list(work.glob("runs/sweeps/*"))) == 1
 
 
 def test_mistakes_of_the_space_are_told_before_the_first_trial(dltrain, work):
@@ -97,7 +101,7 @@ def test_random_search_draws_the_same_points_again(dltrain, work):
     more = [trial.values for trial in Ledger(work / "one" / "journal.log").trials()]
     assert len(more) == 3 and more[:2] == drawn["one"]
     answer = dltrain("resume", "one", "sweep.trials=2")
-    assert answer.code == 2 and "'sweep.trials=2': the sweep is to have 3 trials already" in answer.err
+    assert answer.code == 2 and "sweep.trials=2: the sweep is to have 3 trials already" in answer.err
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
@@ -116,7 +120,7 @@ def test_a_space_with_conditions_from_a_yaml_file(sampler, dltrain, work):
               model.norm: [null, batch]
         """).lstrip()
     )
-    quick = ["data=iris", "trainer.max_epochs=1", "callbacks=none"]
+    quick = [*HERE, "data=iris", "trainer.max_epochs=1", "callbacks=none"]
     answer = dltrain("--config-dir", "mine", *quick, "-m", "sweep=depth")
     assert answer.code == 0, answer.err
     trials = Ledger(the_sweep(work).journal).trials()
@@ -185,7 +189,8 @@ def test_an_edit_of_a_yaml_file_changes_nothing_in_a_sweep(dltrain, work):
     path = work / "mine" / "model" / "small.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("# Small\ndefaults: [mlp]\nhidden: [3]\n")
-    answer = dltrain("--config-dir", "mine", *QUICK[:1], *QUICK[2:], "-m", "model=small", "optimizer.lr=0.1,1e25")
+    without_hidden = [word for word in QUICK if not word.startswith("model.hidden")]
+    answer = dltrain("--config-dir", "mine", *without_hidden, "-m", "model=small", "optimizer.lr=0.1,1e25")
     assert answer.code == 8
     sweep = the_sweep(work)
     path.write_text("# Small\ndefaults: [mlp]\nhidden: [999]\n")
@@ -207,8 +212,20 @@ def test_resuming_a_finished_sweep_trains_nothing(dltrain, work, monkeypatch):
 
 def test_what_cannot_be_changed_is_said(dltrain, work):
     assert dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2").code == 0
-    answer = dltrain("resume", the_sweep(work).path, "optimizer.lr=3")
-    assert answer.code == 2 and "'optimizer.lr=3': of this sweep nothing can be changed" in answer.err
+    for words, text in (
+        (["optimizer.lr=3"], "optimizer.lr=3: the sweep searches optimizer.lr: 0.1,0.2. Start another sweep with -m"),
+        (["optimizer.lr=0.1,0.3"], "optimizer.lr: the sweep searches 0.1,0.2, and not 0.1,0.3"),
+        (["model.dropout=0,0.5"], "model.dropout=0,0.5: the sweep does not search model.dropout"),
+        (["model.hidden=[8]"], "model.hidden=[8]: the trials of the sweep have model.hidden=[4]"),
+        (["sweep.trials=9"], "sweep.trials=9: the sweep is a grid, which has 2 points"),
+        (["sweep.wrokers=2"], "no setting 'sweep.wrokers'. Did you mean 'sweep.workers'?"),
+        (["sweep.max_failures=0"], "sweep.max_failures = 0: must be a whole number at least 1 or null"),
+        (["seed=3"], "seed=3: of a sweep that goes on only these can change: sweep.trials, sweep.workers"),
+    ):
+        answer = dltrain("resume", the_sweep(work).path, *words)
+        assert answer.code == 2 and text in answer.err, answer.err
+    answer = dltrain("resume", the_sweep(work).path, "optimizer.lr=choice(0.1,0.2)", "model.hidden=[4]")
+    assert answer.code == 0, answer.err
     answer = dltrain("resume", the_sweep(work).path / "trials" / "0", "--retry-failed")
     assert answer.code == 2 and "is no sweep" in answer.err
 
@@ -218,7 +235,7 @@ def test_korean_values_can_be_swept(listed, dltrain, work):
     (work / "가.txt").write_text("경마장에 있는 말이\n" * 9, encoding="utf-8")
     (work / "나 다.txt").write_text("가는 말이 곱다\n" * 9, encoding="utf-8")
     paths = f"data.path={listed}"
-    answer = dltrain("model=rnn", "data=korean_text", "trainer.max_epochs=1", "-m", paths)
+    answer = dltrain(*HERE, "model=rnn", "data=korean_text", "trainer.max_epochs=1", "-m", paths)
     assert answer.code == 0, answer.err
     swept = [trial.values["data.path"] for trial in Ledger(the_sweep(work).journal).trials()]
     assert swept == ["'가.txt'", "'나 다.txt'"]

@@ -1,9 +1,7 @@
-"""dltrain's sweeper: hands what is to be tried to ``dltrain.sweeps``, and the jobs to Hydra's launcher.
+"""dltrain's sweeper: hands what is to be tried to ``dltrain.sweeps``, and to Hydra's launcher where one is chosen.
 
 Hydra executes this file at the start of every Hydra program in the environment, so it imports nothing heavy.
 """
-
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -21,17 +19,19 @@ ConfigStore.instance().store(
 
 class DltrainSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        self.config, self.launcher = config, None
+        # With Hydra's basic launcher, dltrain has workers of its own: the launcher takes no next trial when one ends.
+        if config.hydra.runtime.choices["hydra/launcher"] != "basic":
+            self.launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=hydra_context, task_function=task_function, config=config
+            )
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Runs the trials of the sweep whose folder ``hydra.sweep.dir`` is; its plan stands there."""
+    def sweep(self, arguments: list[str]) -> None:
+        """Trains the trials of the sweep whose folder ``hydra.sweep.dir`` is; its plan stands there."""
         from pathlib import Path
 
-        from dltrain.sweeps.driver import launch
+        from dltrain.sweeps import crew
         from dltrain.sweeps.folder import SweepFolder
 
-        assert self.config is not None and self.launcher is not None  # setup comes first
-        launch(SweepFolder(Path(self.config.hydra.sweep.dir)), self.launcher)
+        assert self.config is not None  # setup comes first
+        crew.train(SweepFolder(Path(self.config.hydra.sweep.dir)), self.config.device.name, self.launcher)
