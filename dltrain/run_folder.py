@@ -252,7 +252,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def all_runs(root: Path = RUNS) -> list[RunFolder]:
     """Returns all runs under a folder, the trials of sweeps included; the one trained last stands last."""
-    patterns = ("*/config.yaml", "*/*/config.yaml", "sweeps/*/trials/*/config.yaml")
+    patterns = ("*/config.yaml", "*/*/config.yaml", "sweeps/*/trials/*/config.yaml", "sweeps/*/trials/*/*/config.yaml")
     runs = [RunFolder(path.parent) for pattern in patterns for path in root.glob(pattern)]
 
     def last_trained(run: RunFolder) -> float:

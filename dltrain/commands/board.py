@@ -1,4 +1,7 @@
-"""Opens TensorBoard on runs, on this machine only (127.0.0.1); Ctrl-C ends it."""
+"""Opens TensorBoard on runs, on this machine only (127.0.0.1); Ctrl-C ends it.
+
+Of a sweep it shows the curves of all trials, and their hyper-parameters side by side in the tab HParams.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from dltrain import run_folder
 from dltrain.commands import runs
 from dltrain.errors import ConfigError, MachineError
+from dltrain.sweeps.folder import find_sweep
 
 _FIRST_PORT = 6006
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="runs to show (default: all under runs/)")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="runs or sweeps to show (default: all under runs/)")
     parser.add_argument("--port", type=int, help=f"default: the first free one from {_FIRST_PORT} on")
 
 
@@ -25,14 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     port = _port(arguments.port)
     command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1", "--port", str(port)]
     if arguments.runs:
-        folders = [runs.find(name) for name in arguments.runs]
-        for folder in folders:
-            if not folder.tensorboard.is_dir():
-                raise ConfigError(f"{folder.path} has no curves: it was trained without callbacks.tensorboard")
-        if len(folders) == 1:
-            command += ["--logdir", str(folders[0].tensorboard)]
+        named = dict(map(_curves, arguments.runs))
+        if len(named) == 1:
+            command += ["--logdir", *map(str, named.values())]
         else:
-            command += ["--logdir_spec", ",".join(f"{f.path.name}:{f.tensorboard}" for f in folders)]
+            command += ["--logdir_spec", ",".join(f"{name}:{folder}" for name, folder in named.items())]
     else:
         if not run_folder.all_runs():
             raise ConfigError(f"there are no runs in {run_folder.RUNS.absolute()}. Train one first")
@@ -48,6 +50,24 @@ def run(arguments: argparse.Namespace) -> int:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         process.wait()
+
+
+def _curves(name: str) -> tuple[str, Path]:
+    """Returns what to call a run or a sweep, and the folder of its curves; those of a sweep are a run for each trial.
+
+    Raises:
+        ConfigError: there is none of that name, or it has no curves.
+    """
+    sweep = find_sweep(name)
+    path, curves = (sweep.path, sweep.trials) if sweep is not None else _of_run(name)
+    if not any(curves.rglob("events.out.tfevents.*")):
+        raise ConfigError(f"{path} has no curves: it was trained without callbacks.tensorboard")
+    return path.name, curves
+
+
+def _of_run(name: str) -> tuple[Path, Path]:
+    run = runs.find(name)
+    return run.path, run.tensorboard
 
 
 def _port(asked: int | None) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -188,16 +189,43 @@ def importance(study: optuna.study.Study, scale: Scale | None, metric: str) -> P
         return Plot(title, "Each parameter has the same value in every trial that is done.")
     if len({scale.as_drawn(trial.value or 0.0) for trial in done}) < 2:
         return Plot(title, "All trials that are done have the same objective.")
+    if len(varied) == 1:
+        return Plot(title, f"Only one parameter was searched in every trial that is done: {varied[0]}.")
     # Its time grows with the square of a tree's leaves: beyond a hundred trials, 64 leaves tell the same in a tenth.
     evaluator = FanovaImportanceEvaluator(seed=0, max_depth=64 if len(done) <= 100 else 6)
     try:
-        shares = get_param_importances(
-            study, evaluator=evaluator, params=varied, target=lambda trial: scale.as_drawn(trial.value or 0.0)
-        )
+        shares = get_param_importances(_in_numbers(done, varied, scale), evaluator=evaluator, params=varied)
     except (ValueError, RuntimeError) as error:
         return Plot(title, f"Optuna cannot tell: {error}")
     text = f"The share of the variance of {'the logarithm of ' if scale.is_log else ''}{metric} (fANOVA), "
     return Plot(title, f"{text}over the parameters that all done trials have.", _bars(shares))
+
+
+def _in_numbers(done: list[FrozenTrial], names: list[str], scale: Scale) -> optuna.study.Study:
+    """Returns a study of the trials in which each category is a number: its place in the order of the mean objectives.
+
+    A regression tree then finds the same best splits (Breiman et al. 1984, section 4.2.2). Optuna makes a column of
+    each category instead, and its fANOVA goes through all combinations of columns: of 31 categories, two billion.
+    """
+    import optuna
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    drawn = [scale.as_drawn(trial.value or 0.0) for trial in done]
+    distributions = {name: done[0].distributions[name] for name in names}
+    numbers: dict[str, dict[Any, int]] = {}
+    for name in names:
+        if isinstance(distributions[name], CategoricalDistribution):
+            found: dict[Any, list[float]] = {}
+            for trial, value in zip(done, drawn, strict=True):
+                found.setdefault(trial.params[name], []).append(value)
+            ordered = sorted(found, key=lambda choice: fmean(found[choice]))
+            numbers[name] = {choice: place for place, choice in enumerate(ordered)}
+            distributions[name] = IntDistribution(0, len(ordered) - 1)
+    study = optuna.create_study()
+    for trial, value in zip(done, drawn, strict=True):
+        params = {name: numbers[name][trial.params[name]] if name in numbers else trial.params[name] for name in names}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    return study
 
 
 def _bars(shares: dict[str, float]) -> go.Figure:

@@ -20,7 +20,7 @@ from dltrain.derivation import Template
 from dltrain.errors import ConfigError, DltrainError, Interrupted, MachineError, TimeUp
 from dltrain.history import History
 from dltrain.redaction import redacted
-from dltrain.run_folder import RunFolder, write_file
+from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, write_json
 from dltrain.sweeps import pruning
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger, Trial
@@ -191,6 +191,11 @@ class Workshop:
     def _fail(self, number: int, folder: RunFolder, reason: str, details: str) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         write_file(folder.error, f"{details.rstrip()}\n")
+        for killed in self.sweep.runs_of(number):  # of which nobody has told what became of it
+            if killed.read_result().get("status") == "running":
+                write_json(killed.result, {"status": "failed", "error": reason})
+                sweep_temporary_files(killed.path)
+                sweep_temporary_files(killed.checkpoints)
         with contextlib.suppress(OSError), folder.log.open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {details.rstrip()}\n")
         self._ledger.fail(number, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import random
@@ -18,8 +19,11 @@ from dltrain.sweeps.ledger import Ledger
 
 pytestmark = pytest.mark.faults
 
-# 37 trials that end well, and three that do not: one raises, one calls sys.exit, one gets weights of NaN.
+# Trials that do not end well: one raises, one calls sys.exit, one gets weights of NaN; and where a worker can be lost,
+# one kills its process.
 CRASHING = """
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from dltrain import registry
@@ -39,6 +43,8 @@ class Crash(Callback):
             sys.exit(3)
         if trainer.state.epoch == 3 and self.context.config.seed == 23:
             next(trainer.model.parameters()).data.fill_(float("nan"))
+        if trainer.state.epoch == 3 and self.context.config.seed == 31 and "outputs" in os.readlink("/proc/self/fd/1"):
+            os.kill(os.getpid(), signal.SIGKILL)
 """
 SWEEP = [
     "-m",
@@ -54,6 +60,9 @@ SWEEP = [
     "device=cpu",
     "device.threads=1",
     "hydra.sweep.dir=sweep",
+    "sweep.report=false",
+    "optimizer.lr=0.01",
+    "seed=range(0,40)",
 ]
 
 
@@ -68,15 +77,39 @@ def _run(folder: str, arguments: list[str]) -> None:
     os._exit(cli.run(arguments))
 
 
-def drive(folder: Path, overrides: list[str], kill_after: float | None = None) -> int:
-    """Starts the sweep, or goes on with it, in a process of its own; returns the exit code."""
+def workers_of(driver: int) -> list[int]:
+    """Returns the processes that a driver has started."""
+    children = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == driver:
+                children.append(int(path.parent.name))
+    return children
+
+
+def drive(folder: Path, overrides: list[str], kill_after: float | None = None, *, whom: str = "all") -> int:
+    """Starts the sweep, or goes on with it, in a process of its own; returns the exit code.
+
+    Args:
+        kill_after: seconds after which processes are killed.
+        whom: "all": the driver and its workers; "driver", whose workers have to end by themselves.
+    """
     begun = (folder / "sweep" / "multirun.yaml").exists()
     process = _CONTEXT.Process(target=_run, args=(str(folder), ["resume", "sweep"] if begun else overrides))
     process.start()
     process.join(kill_after)
     if process.is_alive():
-        os.kill(process.pid or 0, signal.SIGKILL)
+        driver = process.pid or 0
+        workers = workers_of(driver)
+        os.kill(driver, signal.SIGKILL)
+        for worker in workers if whom == "all" else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         process.join()
+        until = time.monotonic() + 10
+        while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
     return process.exitcode if process.exitcode is not None else 1
 
 
@@ -102,19 +135,20 @@ def outcome(folder: Path) -> tuple[list[tuple[object, ...]], list[dict[str, str]
     return trials, rows
 
 
-def test_a_killed_sweep_ends_with_the_same_results(folders: tuple[Path, Path], tally) -> None:
-    line = tally("R9", "trials of a sweep whose driver is killed 5 times")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_sweep_ends_with_the_same_results(workers: int, folders: tuple[Path, Path], tally) -> None:
+    where = "here" if workers == 1 else f"in {workers} processes"
+    line = tally("R9", f"trials of a sweep {where} whose driver and workers are killed 5 times")
     whole, killed = folders
-    overrides = [*SWEEP, "optimizer.lr=0.01", "seed=range(0,40)"]
+    overrides = [*SWEEP, f"sweep.workers={workers}"]
     started = time.monotonic()
     assert drive(whole, overrides) == 8
     seconds = time.monotonic() - started
     generator, ended = random.Random(9), {}
-    kills = 0
-    while kills < 5:
-        code = drive(killed, overrides, kill_after=generator.uniform(0.15, 0.4) * seconds)
+    for kill in range(5):
+        whom = "driver" if kill % 2 else "all"
+        code = drive(killed, overrides, kill_after=generator.uniform(0.15, 0.4) * seconds, whom=whom)
         assert code in (-signal.SIGKILL, 8)
-        kills += 1
         for result in killed.glob("sweep/trials/*/result.json"):
             trial = Ledger(killed / "sweep" / "journal.log").trials()[int(result.parent.name)]
             if trial.status == "done":  # whatever has ended must stay as it is
@@ -124,14 +158,45 @@ def test_a_killed_sweep_ends_with_the_same_results(folders: tuple[Path, Path], t
     trials, rows = outcome(whole)
     again, rows_again = outcome(killed)
     line.tried = len(trials)
-    assert rows == rows_again
+    for row, row_again in zip(rows, rows_again, strict=True):
+        assert row == row_again
     assert (whole / "sweep" / "best").readlink() == (killed / "sweep" / "best").readlink()
     for one, other in zip(trials, again, strict=True):
         assert one == other
         if one[2] == "done":
             folder = Path("sweep") / "trials" / str(one[0])
-            first, second = what_counts(whole / folder), what_counts(killed / folder)
-            assert_same(first, second)
+            assert_same(what_counts(whole / folder), what_counts(killed / folder))
         line.survived += 1
     statuses = [trial[2] for trial in trials]
-    assert statuses.count("failed") == 3, statuses
+    assert statuses.count("failed") == (3 if workers == 1 else 4), statuses
+    assert not list((killed / "sweep").rglob(".*.tmp"))
+
+
+def test_a_killed_worker_takes_no_other_trial_with_it(folders: tuple[Path, Path], tally) -> None:
+    line = tally("R9", "trials of a sweep whose workers are killed 5 times while it runs")
+    whole, killed = folders
+    overrides = [*SWEEP, "sweep.workers=2"]
+    assert drive(whole, overrides) == 8
+    process = _CONTEXT.Process(target=_run, args=(str(killed), overrides))
+    process.start()
+    generator = random.Random(10)
+    for _ in range(5):
+        process.join(generator.uniform(0.5, 2.0))
+        workers = [pid for pid in workers_of(process.pid or 0) if _is_training(pid)]
+        for worker in workers[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == 8
+    (trials, _), (again, _) = outcome(whole), outcome(killed)
+    line.tried = len(trials)
+    for one, other in zip(trials, again, strict=True):
+        assert one[:4] == other[:4]
+        line.survived += 1
+
+
+def _is_training(pid: int) -> bool:
+    """Tells whether a process is a worker, and not joblib's tracker of resources."""
+    with contextlib.suppress(OSError):
+        return "worker-" in str(Path(f"/proc/{pid}/fd/1").readlink())
+    return False
