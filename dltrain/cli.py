@@ -53,6 +53,11 @@ _EXAMPLES = """\
 
 def main() -> None:
     """Entry of the ``dltrain`` script; does not return."""
+    for descriptor in range(3):  # closed by whoever started us: else the next file that is opened would take its place
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dltrain import compose, config_files
 from dltrain.errors import ConfigError
@@ -41,7 +42,7 @@ class Template:
         texts = [f"{key}={value}" for key, value in values.items()]
         try:
             return self._derived(texts)
-        except (HydraException, OmegaConfBaseException, ConfigError, KeyError, ValueError):
+        except (HydraException, OmegaConfBaseException, YAMLError, ConfigError, KeyError, ValueError, OSError):
             # What cannot be derived is composed, which also finds what to say of a mistake.
             return compose.compose([*self._overrides, *texts], self._config_dirs, self._root).container
 

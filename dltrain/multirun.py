@@ -24,6 +24,7 @@ from dltrain.errors import ConfigError
 from dltrain.overrides import quote_each
 from dltrain.sweeps import parsing, planning
 from dltrain.sweeps.folder import SweepFolder
+from dltrain.sweeps.leaderboard import has_left
 
 _FOLDER = "hydra.sweep.dir="
 
@@ -53,9 +54,13 @@ def start(overrides: list[str], folders: list[Path]) -> SweepFolder:
         DataError: the data of the first trial cannot be used.
         MachineError: the folder cannot be made, or the device of the first trial cannot be used.
     """
+    given = [text for text in overrides if not text.startswith(_FOLDER)]
+    refined = planning.refined_sweep(given)
+    if refined is not None:  # which was searched with YAML files of the user's, and modules that may lie beside them
+        folders = [*folders, *refined.frozen_folders()]
     with compose.searching(folders):
-        given = [text for text in overrides if not text.startswith(_FOLDER)]
-        plan = planning.plan(given, [str(user) for user in config_files.user_dirs()])
+        modules = [str(user) for user in config_files.user_dirs()]
+        plan = planning.plan(given, modules if refined is None else [*modules, *refined.read_plan().module_folders])
         sweep = SweepFolder.create(_given_folder(overrides), plan.sampler)
         sweep.freeze_configs(config_files.config_dir(), config_files.user_dirs())
         sweep.write_plan(plan)
@@ -77,7 +82,7 @@ def drive(sweep: SweepFolder) -> None:
         first = [f"{key}={value}" for key, value in next(parsing.space_of(plan.space).variants()).items()]
         root = sweep.frozen(0).absolute()
         compose.compose([*plan.overrides, *first], root=root)  # which refuses what would run code
-        if sweep.journal.exists():  # else it has just been looked at
+        if sweep.journal.exists() and has_left(sweep):  # a new one has just been looked at
             planning.check(plan, sweep)
         given = [*plan.overrides, f"{_FOLDER}{sweep.path}"]
         task = functools.partial(_train, str(sweep.path.absolute()))

@@ -32,17 +32,54 @@ def quote(override: str) -> str:
     try:
         OverridesParser.create().parse_override(override)
     except HydraException:
-        escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # a backslash is an escape before a quote alone
-        trailing = len(escaped) - len(escaped.rstrip("\\"))
-        return f"{key}='{escaped}{trailing * chr(92)}'"
+        return f"{key}={_in_quotes(value)}"
     return override
+
+
+def _in_quotes(text: str) -> str:
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # a backslash is an escape before a quote alone
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{trailing * chr(92)}'"
+
+
+def literal(value: Any) -> str:
+    """Returns a value as text after ``key=`` that is read as this very value, and in one way only."""
+    if isinstance(value, list):
+        return f"[{','.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{literal(item)}" for key, item in value.items()) + "}"
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:.12g}"  # a step of 0.1 from 0.1 leads to 0.30000000000000004
+    if not isinstance(value, str):
+        return str(value)
+    try:
+        override = OverridesParser.create().parse_override(f"x={value}")
+        is_same = not override.is_sweep_override() and override.value() == value
+    except HydraException:
+        is_same = False
+    return value if is_same and value == value.strip() else _in_quotes(value)
+
+
+def value_of(text: str) -> Any:
+    """Returns the value that stands after ``key=``, a single one."""
+    override = OverridesParser.create().parse_override(quote(f"x={text}").removeprefix("++"))
+    return override.value()
+
+
+def shown(text: str) -> str:
+    """Returns text that stands after ``key=`` as a person reads it: without quotes around the whole."""
+    if text[:1] not in ("'", '"'):
+        return text
+    return str(value_of(text))
 
 
 def quote_each(override: str) -> str:
     """As ``quote``, for a multirun: of a comma list or a ``choice(...)`` that does not parse, each value by itself."""
     key, equals, value = override.partition("=")
     listed = re.fullmatch(r"choice\((.*)\)", value, re.DOTALL)
-    values = _split(listed[1] if listed else value)
+    values = split(listed[1] if listed else value)
     if not equals or value.startswith("{") or len(values) < 2 or quote(override) == override:
         return quote(override)
     quoted = ",".join(quote(f"={one.strip()}")[1:] for one in values)
@@ -50,22 +87,24 @@ def quote_each(override: str) -> str:
 
 
 def swept_values(override: Override) -> list[str]:
-    """Returns each value of a sweep as text that stands after ``key=``, quoted where it was."""
+    """Returns each value of a sweep as text that stands after ``key=``."""
     given: Any = override.value()
     if isinstance(given, Glob):
         return given.filter(list(config_files.options(override.key_or_group, config_files.user_dirs())))
-    texts = []
-    for value in override.sweep_iterator(Transformer.identity):
-        if isinstance(value, QuotedString):
-            texts.append(value.with_quotes())
-        elif isinstance(value, str):  # Hydra took the quotes off a value of choice(...)
-            texts.append(quote(f"={value}")[1:])
-        else:
-            texts.append(str(Transformer.str(value)))
-    return texts
+    values = override.sweep_iterator(Transformer.identity)
+    return [literal(_plain(value)) for value in values]
 
 
-def _split(text: str) -> list[str]:
+def _plain(value: Any) -> Any:
+    """Returns a value without Hydra's marks of quotes."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return {_plain(key): _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def split(text: str) -> list[str]:
     """Splits at commas that stand in no bracket and no quotes."""
     parts, depth, mark = [""], 0, ""
     for letter in text:

@@ -261,6 +261,15 @@ def all_runs(root: Path = RUNS) -> list[RunFolder]:
     return sorted(runs, key=last_trained)
 
 
+def _names(runs: list[RunFolder]) -> list[str]:
+    """Returns what tells runs apart: of a sweep's trials, whose names are numbers, the name of the sweep."""
+    names = [
+        run.path.parts[run.path.parts.index("trials") - 1] if "trials" in run.path.parts else run.path.name
+        for run in runs
+    ]
+    return list(dict.fromkeys(names))
+
+
 def find_run(name: str) -> RunFolder:
     """Returns the run that ``name`` means: a folder, a unique part of a run's name, or ``last``.
 
@@ -283,6 +292,6 @@ def find_run(name: str) -> RunFolder:
     if len(matching) == 1:
         return matching[0]
     if not matching:
-        raise ConfigError(f"no run is named '{name}'.{did_you_mean(name, [run.path.name for run in runs][-10:])}")
+        raise ConfigError(f"no run is named '{name}'.{did_you_mean(name, _names(runs)[-10:])}")
     listed = "\n".join(f"  {run.path}" for run in matching[-10:])
     raise ConfigError(f"'{name}' fits {len(matching)} runs; say more of the name:\n{listed}")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from dltrain.errors import Interrupted
+
 if TYPE_CHECKING:
     from dltrain.trainer import Trainer
 
@@ -54,6 +56,29 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Lets a signal that comes while nothing is trained raise ``Interrupted``, so that somebody can say how to go on.
+
+    Raises:
+        Interrupted: one came.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(f"stopped by {signal.Signals(number).name}", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stopping = [number for number in _STOPPING if not _is_to_be_ignored(number)]
+    before = {number: signal.signal(number, stop) for number in stopping}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _is_to_be_ignored(number: int) -> bool:

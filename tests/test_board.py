@@ -1,4 +1,4 @@
-"""TensorBoard really shows what a run logged."""
+"""TensorBoard really shows what a run logged, and compares the trials of a sweep."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from pathlib import Path
 
 import pytest
 from commandline import QUICK, only_run, start
+from sweeping import HERE, trials_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from training import build_trainer, rows_of
 
-pytestmark = pytest.mark.slow
+from dltrain.board import Board
+from dltrain.sweeps.folder import SweepFolder
 
 # Straight to the server, whatever proxy the environment names.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -67,6 +72,7 @@ def trained(dltrain, work):
     return work
 
 
+@pytest.mark.slow
 def test_the_curves_are_those_of_metrics_jsonl(trained):
     port = free_port()
     rows = [json.loads(line) for line in (only_run(trained) / "metrics.jsonl").read_text().splitlines()]
@@ -98,6 +104,7 @@ def test_the_curves_are_those_of_metrics_jsonl(trained):
     assert [path.name for path in trained.iterdir()] == ["runs"]
 
 
+@pytest.mark.slow
 def test_only_dltrain_itself_is_stopped(trained):
     """As when another program sends the signal, not the terminal, which sends it to the whole group."""
     port = free_port()
@@ -109,6 +116,7 @@ def test_only_dltrain_itself_is_stopped(trained):
         wait_for(lambda: not processes_of_group(board.pid), seconds=10)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_told(trained, dltrain):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -118,3 +126,67 @@ def test_a_port_that_is_taken_is_told(trained, dltrain):
     assert answer.code == 5
     assert f"port {port} cannot be used: Address already in use" in answer.err
     assert dltrain("board", "last", "--port", "99999").code == 5
+
+
+# --- the tab that compares runs ---------------------------------------------------------------------------
+
+
+def compared(folder: Path) -> tuple[dict[str, float | str], list[str], dict[str, list[tuple[int, float]]]]:
+    """Returns what the HParams tab shows of a run: its values, the names of its figures, and these by step."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    contents = events.PluginTagToContent("hparams")
+    assert set(contents) == {f"_hparams_/{part}" for part in ("experiment", "session_start_info", "session_end_info")}
+    started = HParamsPluginData.FromString(contents["_hparams_/session_start_info"]).session_start_info
+    values = {name: getattr(value, value.WhichOneof("kind")) for name, value in started.hparams.items()}
+    experiment = HParamsPluginData.FromString(contents["_hparams_/experiment"]).experiment
+    figures = [info.name.tag for info in experiment.metric_infos]
+    scalars = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return values, figures, scalars
+
+
+def test_values_and_figures_of_a_run_can_be_compared(tmp_path):
+    trainer = build_trainer(tmp_path, "data=iris", "trainer.max_epochs=1")
+    board = Board(tmp_path / "tensorboard")
+    board.open(trainer)
+    values = {"optimizer.lr": "3e-4", "trainer.batch_size": "32", "data.path": "'한글.txt'", "model.hidden": "[30,20]"}
+    board.hyperparameters({**values, "model.norm": "null"}, {"val/loss": 0.25, "val/accuracy": 0.5}, 7)
+    board.close()
+    shown, figures, scalars = compared(tmp_path / "tensorboard")
+    assert shown == {
+        "optimizer.lr": 3e-4,
+        "trainer.batch_size": 32.0,
+        "data.path": "'한글.txt'",
+        "model.hidden": "[30,20]",
+        "model.norm": "null",
+    }
+    assert figures == ["best/val/loss", "best/val/accuracy"]
+    assert scalars == {"best/val/loss": [(7, 0.25)], "best/val/accuracy": [(7, 0.5)]}
+
+
+def test_nothing_of_it_is_written_to_a_board_that_is_closed(tmp_path):
+    Board(tmp_path / "tensorboard").hyperparameters({"optimizer.lr": "1"}, {"val/loss": 0.25}, 7)
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_the_trials_of_a_sweep_can_be_compared(dltrain, work):
+    words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=3", "callbacks=[checkpoint,tensorboard]"]
+    swept = ["optimizer.lr=0.1,0.5", "callbacks.tensorboard.graph=false", "hydra.sweep.dir=mine"]
+    answer = dltrain(*HERE, *words, "-m", *swept)
+    assert answer.code == 0, answer.err
+    sweep = SweepFolder(work / "mine")
+    for trial in trials_of(sweep):
+        run = sweep.trial(trial.number)
+        values, figures, scalars = compared(run.tensorboard)
+        assert values == {"optimizer.lr": (0.1, 0.5)[trial.number]}
+        assert figures == ["best/val/loss"]
+        rows = rows_of(run.path)
+        ((step, value),) = scalars["best/val/loss"]
+        assert step == rows[-1]["step"] and value == pytest.approx(trial.objective, rel=1e-6)
+        assert [step for step, _ in scalars["val/loss"]] == [row["step"] for row in rows]
+        assert len(list(run.tensorboard.iterdir())) == 1  # a second file would hide the first from TensorBoard
+
+
+def test_a_sweep_without_the_callback_writes_nothing_for_it(dltrain, work):
+    answer = dltrain(*HERE, *QUICK, "-m", "optimizer.lr=0.1", "hydra.sweep.dir=mine")
+    assert answer.code == 0, answer.err
+    assert not SweepFolder(work / "mine").trial(0).tensorboard.exists()

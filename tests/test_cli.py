@@ -509,7 +509,7 @@ def test_a_signal_after_a_job_is_done_ends_the_multirun(dltrain, work, monkeypat
     monkeypatch.setattr(Trainer, "_evaluate", signalled)
     answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
     assert answer.code == 128 + signal.SIGINT
-    assert "stopped by SIGINT; what was under way is saved. 1 of 2 trials are left. Go on with: dltrain" in answer.err
+    assert "stopped by SIGINT; what was under way is saved. 1 of 2 trials is left. Go on with: dltrain" in answer.err
     (result,) = work.glob("runs/sweeps/*/trials/*/result.json")
     assert json.loads(result.read_text())["status"] == "done"
 

@@ -159,7 +159,7 @@ ANY = st.one_of(
 KEYS = ["seed", "data.path", "data.columns", "model.hidden"]
 
 
-@hypothesis_settings(max_examples=8)
+@hypothesis_settings(max_examples=5)
 @given(values=st.dictionaries(st.sampled_from(KEYS), ANY, min_size=2))
 def test_any_values_give_what_composing_gives(values):
     def result(function, *arguments) -> str:

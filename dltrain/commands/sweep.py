@@ -17,6 +17,12 @@ FAILED_TRIALS = 8
 
 _WIDTH_OF_A_FILE = 160
 
+# Of more trials than these the terminal shows the best.
+_MOST_LINES, _BEST_LINES = 40, 20
+
+# What a trial is called that has not ended when the sweep has.
+_STATES = {"running": "interrupted", "waiting": "not started"}
+
 
 def drive(sweep: SweepFolder) -> int:
     """Trains what a sweep has left to do, and prints its leaderboard.
@@ -24,30 +30,31 @@ def drive(sweep: SweepFolder) -> int:
     Raises:
         Interrupted: a signal ended it; it can go on.
     """
-    from dltrain import multirun
+    from dltrain import multirun, signals
     from dltrain.sweeps import leaderboard
+    from dltrain.sweeps.view import spoken
 
     plan = sweep.read_plan()
     try:
-        multirun.drive(sweep)
+        with signals.raising():
+            multirun.drive(sweep)
+            places = leaderboard.ranked(sweep)
+            leaderboard.write(sweep, places)
     except Interrupted as error:
         places = leaderboard.ranked(sweep)
-        leaderboard.write(sweep, places)
-        left = max(plan.trials, len(plan.points)) - sum(place.has_ended for place in places)
+        leaderboard.write(sweep, places, report=False)
+        left = plan.trials - sum(place.has_ended for place in places)
         raise Interrupted(
-            f"{error}; what was under way is saved. {left} of {max(plan.trials, len(plan.points))} trials are left. "
+            f"{error}; what was under way is saved. {left} of {plan.trials} trials {_is_or_are(left)} left. "
             f"Go on with: dltrain resume {sweep.path}",
             error.exit_code - 128,
         ) from error
-    places = leaderboard.ranked(sweep)
-    leaderboard.write(sweep, places)
     print_leaderboard(sweep, places)
     failed = [place.trial for place in places if place.trial.status == "failed"]
     if failed:
         print(f"error: {len(failed)} of the trials failed; error.txt in the folder of each says more:", file=sys.stderr)
         for trial in failed:
-            values = " ".join(f"{key}={value}" for key, value in trial.values.items())
-            print(f"  {trial.number}: {values}: {_first_sentence(trial.reason or '')}", file=sys.stderr)
+            print(f"  {trial.number}: {spoken(trial.values)}: {_first_sentence(trial.reason or '')}", file=sys.stderr)
         print(f"train them again with: dltrain resume {sweep.path} --retry-failed", file=sys.stderr)
     return FAILED_TRIALS if failed else 0
 
@@ -88,8 +95,10 @@ def print_leaderboard(sweep: SweepFolder, places: list[Place]) -> None:
     """Prints the trials side by side, the best first, and where they lie."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from dltrain.console import duration, number
+    from dltrain.overrides import shown
 
     # A file or a pipe has no width, and a table that is folded to 80 columns serves nobody there.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
@@ -101,24 +110,32 @@ def print_leaderboard(sweep: SweepFolder, places: list[Place]) -> None:
         table = Table()
         titles = [_short(key, keys) for key in keys]
         for title in ("trial", *titles, f"best {metric}", *(["±"] if spreads else []), *tested, "epochs", "time"):
-            table.add_column(title, justify="left" if title in titles else "right", overflow="fold")
-        for place in places:
+            table.add_column(Text(title), justify="left" if title in titles else "right", overflow="fold")
+        lines = places if len(places) <= _MOST_LINES else places[:_BEST_LINES]
+        for place in lines:
             trial = place.trial
             table.add_row(
                 str(trial.number),
-                *(trial.values.get(key, "") for key in keys),
-                number(trial.objective) if trial.objective is not None else trial.status,
+                *(Text(shown(trial.values.get(key, ""))) for key in keys),  # [bold] may be a list of one word
+                number(trial.objective) if trial.objective is not None else _STATES.get(trial.status, trial.status),
                 *([number(trial.spread) if trial.spread is not None else ""] if spreads else []),
                 *(number(place.test[name]) if name in place.test else "" for name in tested),
                 str(place.epochs or ""),
                 duration(place.seconds) if place.seconds else "",
             )
         console.print(table)
+        if len(lines) < len(places):
+            rest = f"and {len(places) - len(lines)} more, all in {sweep.leaderboard}"
+            console.print(rest, markup=False, soft_wrap=True)
     told = f"{_counts(places)} in {sweep.path}; the best one is {sweep.best}"
-    lines = [told if places and places[0].trial.objective is not None else told.partition(";")[0]]
-    lines += [f"plots and all trials: {sweep.report}"] if sweep.report.exists() else []
-    for line in lines:
+    closing = [told if places and places[0].trial.objective is not None else told.partition(";")[0]]
+    closing += [f"plots and all trials: {sweep.report}"] if sweep.report.exists() else []
+    for line in closing:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _is_or_are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _first_sentence(text: str) -> str:
@@ -127,8 +144,9 @@ def _first_sentence(text: str) -> str:
 
 def _counts(places: list[Place]) -> str:
     """Returns how many trials there are, and how many of them did not come to their end."""
-    counted = {status: sum(place.trial.status == status for place in places) for status in ("pruned", "failed")}
-    notes = ", ".join(f"{count} {status}" for status, count in counted.items() if count)
+    others = ("pruned", "failed", *_STATES)
+    counted = {status: sum(place.trial.status == status for place in places) for status in others}
+    notes = ", ".join(f"{count} {_STATES.get(status, status)}" for status, count in counted.items() if count)
     return f"{len(places)} trial{'s' if len(places) != 1 else ''}{f' ({notes})' if notes else ''}"
 
 

@@ -41,7 +41,8 @@ def changed(plan: SweepPlan, overrides: list[str]) -> SweepPlan:
         elif override not in plan.overrides:
             refused.append(_refusal(plan, key, override))
     if refused:
-        refused[-1] += ". Start another sweep with -m, or go on with this one as it is"
+        instead = "Start another sweep with -m, or go on with this one as it is"
+        refused[-1] += f"{'' if refused[-1].endswith('?') else '.'} {instead}"
     if problems or refused:
         raise ConfigError(*problems, *refused)
     return replace(plan, **changes)
@@ -50,7 +51,7 @@ def changed(plan: SweepPlan, overrides: list[str]) -> SweepPlan:
 def _change(plan: SweepPlan, name: str, text: str, changes: dict[str, Any]) -> list[str]:
     """Notes a change of a limit; returns its mistakes."""
     problems: list[str] = []
-    if name == "trials" and plan.points:
+    if name == "trials" and plan.sampler == "grid":
         return [f"sweep.trials={text}: the sweep is a grid, which has {len(plan.points)} points"]
     settings: dict[str, Any] = {key: getattr(plan, key) for key in _MAY_CHANGE if key != "trials"}
     settings |= {"name": plan.sampler, "trials": plan.trials, "seed": 0, "space": {}, "metric": None}
@@ -61,6 +62,8 @@ def _change(plan: SweepPlan, name: str, text: str, changes: dict[str, Any]) -> l
     changes[name] = getattr(loaded, name)
     if name == "trials" and (changes[name] or 0) < plan.trials:
         return [f"sweep.trials={text}: the sweep is to have {plan.trials} trials already. Give more than that"]
+    if name == "trials" and plan.points and (changes[name] or 0) > len(plan.points):
+        return [f"sweep.trials={text}: there are no more than {len(plan.points)} points"]
     return []
 
 

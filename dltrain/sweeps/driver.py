@@ -34,6 +34,7 @@ class Agenda:
         ledger: of its trials.
         over: why no trial is started any more, though some are left; None while there is no such reason.
         started: when this process began, by ``time.monotonic``.
+        deaths_in_a_row: of processes, since a trial came to its end.
     """
 
     def __init__(self, folder: SweepFolder) -> None:
@@ -49,16 +50,21 @@ class Agenda:
         self.ledger = Ledger(folder.journal, higher_is_better=self.higher_is_better)
         self.over: str | None = None
         self.started = time.monotonic()
+        self.deaths_in_a_row = 0
         self._space = space_of(self.plan.space)
         if self.plan.points:
-            self.ledger.plan(self.plan.points)
+            self.ledger.plan(self.plan.points[: self.plan.trials])
         else:
             self.ledger.complete(self._space, self.plan.sampler, self.plan.seed)
         trials = self.ledger.trials()
         for trial in trials:
             self._check(trial)
         # What was interrupted comes first: it has a state to go on from, and later points may depend on it.
-        self._waiting = [trial.number for trial in trials if trial.status == "running"]
+        self._waiting = [
+            trial.number
+            for trial in sorted(trials, key=lambda trial: (trial.status == "waiting", trial.number))
+            if trial.status in ("running", "waiting")
+        ]
 
     def _check(self, trial: Trial) -> None:
         if not set(trial.values) <= set(self.plan.space):
@@ -71,7 +77,7 @@ class Agenda:
     @property
     def total(self) -> int:
         """How many trials there are to be."""
-        return max(self.plan.trials, len(self.plan.points))
+        return self.plan.trials
 
     def left(self) -> int:
         """Returns how many of them have not ended."""
@@ -96,7 +102,7 @@ class Agenda:
         plan, trials = self.plan, self.ledger.trials()
         failed = sum(trial.status == "failed" for trial in trials)
         if plan.max_failures is not None and failed >= plan.max_failures:
-            return f"{failed} trials failed, and sweep.max_failures is {plan.max_failures}"
+            return f"{failed} trial{'s' if failed > 1 else ''} failed, and sweep.max_failures is {plan.max_failures}"
         if plan.max_time is not None and time.monotonic() - self.started >= seconds_of(plan.max_time):
             return f"sweep.max_time={plan.max_time} is used up"
         found = self.best(trials)

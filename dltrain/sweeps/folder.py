@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -28,7 +29,8 @@ class SweepPlan:
         overrides: the command line, without what is searched.
         space: what is searched, as text by key.
         sampler: "grid", or how the points are chosen.
-        points: of a grid, the values of each trial by key; the number of a trial is its place.
+        points: where they are known beforehand, the values of each trial by key, its number being the place; ``trials``
+            may be fewer.
         trials: how many there are to be.
         seed: of the sampler.
         working_directory: where relative paths of the overrides start.
@@ -92,6 +94,8 @@ class SweepFolder:
                 f"{folder.path} holds a sweep already. Go on with it: dltrain resume {folder.path}, or name another "
                 "folder"
             )
+        if folder.path.is_dir() and any(folder.path.iterdir()):
+            raise ConfigError(f"{folder.path} is not empty. Name a new folder for the sweep")
         run_folder.make_folder(folder.path)
         return folder
 
@@ -115,7 +119,9 @@ class SweepFolder:
     def runs_of(self, number: int) -> list[RunFolder]:
         """Returns the runs that a trial has so far."""
         folder = self.trials / str(number)
-        return [RunFolder(path.parent) for path in sorted([*folder.glob("config.yaml"), *folder.glob("*/config.yaml")])]
+        found = [path.parent for path in (*folder.glob("config.yaml"), *folder.glob("*/config.yaml"))]
+        # In the order in which they are trained: seed-10 after seed-9.
+        return [RunFolder(path) for path in sorted(found, key=lambda path: [*map(int, re.findall(r"\d+", path.name))])]
 
     def write_plan(self, plan: SweepPlan) -> None:
         """Writes what makes a folder a sweep; last of all that stands in it before the first trial."""

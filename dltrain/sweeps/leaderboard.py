@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dltrain.errors import DltrainError
+from dltrain.overrides import shown
 from dltrain.run_folder import write_file
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger, Trial
@@ -61,16 +62,21 @@ def ranked(folder: SweepFolder) -> list[Place]:
     return [Place(trial, _results(folder, trial)) for trial in sorted(ledger.trials(), key=rank)]
 
 
-def write(folder: SweepFolder, places: list[Place]) -> None:
-    """Writes ``leaderboard.csv`` and ``report.html``, and lets ``best`` point at the best run."""
+def has_left(folder: SweepFolder) -> bool:
+    """Tells whether a sweep has trials that have not ended."""
+    return sum(place.has_ended for place in ranked(folder)) < folder.read_plan().trials
+
+
+def write(folder: SweepFolder, places: list[Place], *, report: bool = True) -> None:
+    """Writes ``leaderboard.csv``, lets ``best`` point at the best run, and writes ``report.html`` if wanted."""
     plan = folder.read_plan()
     ledger = Ledger(folder.journal)
     write_file(folder.leaderboard, _csv(places, plan.metric))
     folder.point_best(_best_run(folder, places[0].trial, ledger.higher_is_better) if places else None)
-    if plan.report and places:
-        from dltrain.sweeps import report
+    if report and plan.report and places:
+        from dltrain.sweeps import report as page
 
-        report.write(folder, places, ledger.study, plan.metric, ledger.higher_is_better)
+        page.write(folder, places, ledger.study, plan.metric, ledger.higher_is_better)
 
 
 def _csv(places: list[Place], metric: str) -> str:
@@ -85,7 +91,7 @@ def _csv(places: list[Place], metric: str) -> str:
     for rank, place in enumerate(places, 1):
         trial, row = place.trial, list[Any]()
         row += [rank if trial.objective is not None else "", trial.number, trial.status]
-        row += [trial.values.get(key, "") for key in swept]
+        row += [shown(trial.values.get(key, "")) for key in swept]
         row.append(trial.objective)  # of None nothing is written
         if spreads:
             row += [trial.spread, *(trial.parts.get(part, "") for part in parts)]

@@ -225,13 +225,15 @@ def _values(frozen: FrozenTrial) -> dict[str, str]:
 
 def _trial(number: int, attempts: list[FrozenTrial]) -> Trial:
     newest = attempts[-1]
+    starts = tuple(_listed(newest, _STARTS))
+    status = _STATUS.get(newest.state, "failed")
     return Trial(
         number=number,
         values=_values(newest),
-        status=_STATUS.get(newest.state, "failed"),
+        status="waiting" if status == "running" and not starts else status,  # to Optuna it runs from when it is planned
         objective=newest.value if newest.state == TrialState.COMPLETE else None,
         reason=newest.user_attrs.get(_REASON),
-        starts=tuple(_listed(newest, _STARTS)),
+        starts=starts,
         deaths=tuple(_listed(newest, _DEATHS)),
         parts=newest.user_attrs.get(_PARTS, {}),
     )

@@ -5,22 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from dltrain.errors import ConfigError
-from dltrain.overrides import check_syntax, parse, quote, quote_each, swept_values
+from dltrain.overrides import (
+    check_syntax,
+    first_line,
+    literal,
+    parse,
+    quote_each,
+    shown,
+    split,
+    swept_values,
+    value_of,
+)
 from dltrain.sweeps.space import Choice, Condition, Dimension, Interval, ListOf, Single, Space, Steps
 
 _LIST_OF = ("length", "each", "all")
 
 
 def swept(overrides: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Returns the text of each key of a command line that has several values, and the other overrides."""
-    several, others = {}, []
+    """Returns the text of each key of a command line that has several values, and the other overrides.
+
+    Raises:
+        ConfigError: a key has several values and is given once more.
+    """
+    several, others, problems = dict[str, str](), list[str](), list[str]()
     for text, override in zip(overrides, _parsed(overrides), strict=True):
-        if override.is_sweep_override():
-            several[override.get_key_element()] = quote_each(text).partition("=")[2]
+        key = override.get_key_element()
+        if key in several or (override.is_sweep_override() and any(key == other.partition("=")[0] for other in others)):
+            problems.append(f"{key} is given twice, of which once with several values. Give it once")
+        elif override.is_sweep_override():
+            several[key] = quote_each(text).partition("=")[2]
         else:
             others.append(text)
+    if problems:
+        raise ConfigError(*problems)
     return several, others
 
 
@@ -37,8 +57,10 @@ def space_of(texts: dict[str, Any]) -> Space:
     """
     dimensions, problems = [], []
     for key, given in texts.items():
-        if str(key).startswith("hydra"):
-            problems.append(f"{key}={given}: settings of Hydra cannot be searched")
+        group = str(key).partition(".")[0].partition("/")[0]
+        if group in ("hydra", "sweep"):
+            of = "Hydra" if group == "hydra" else "the sweep itself"
+            problems.append(f"{key}={given}: settings of {of} cannot be searched")
             continue
         try:
             dimensions.append(_dimension(str(key), given, texts))
@@ -56,10 +78,32 @@ def _dimension(key: str, given: Any, texts: dict[str, Any]) -> Dimension:
         other, equals, listed = str(given["when"]).partition("=")
         if not equals or other not in texts or (isinstance(texts[other], dict) and "when" in texts[other]):
             raise ConfigError("when needs key=value, with a key of the space that has no condition of its own")
-        # Quoted as the values of that key are, so that they are found among them.
-        condition = Condition(other, tuple(quote(f"={text.strip()}")[1:] for text in listed.split(",")))
-        return Dimension(key, _values(key, given["values"]), condition)
+        return Dimension(key, _values(key, given["values"]), Condition(other, _possible(other, texts[other], listed)))
     return Dimension(key, _values(key, given))
+
+
+def _possible(other: str, given: Any, listed: str) -> tuple[str, ...]:
+    """Returns the texts of another key's values that a condition names.
+
+    Raises:
+        ConfigError: the other key can never have one of them.
+    """
+    known = _values(other, given).listed()
+    asked = [text.strip() for text in split(listed)]
+    if known is None:
+        return tuple(literal(value_of(text)) for text in asked)
+    texts = []
+    for text in asked:
+        found = [one for one in known if _is_same(value_of(one), value_of(text))]
+        if not found:
+            raise ConfigError(f"when: {other} is never {text}. Its values are {', '.join(map(shown, known))}")
+        texts += found
+    return tuple(texts)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tells whether two values are the same: true is no 1, and 'true' no true."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _values(key: str, given: Any) -> Single | ListOf:
@@ -74,11 +118,16 @@ def _values(key: str, given: Any) -> Single | ListOf:
             raise ConfigError("length needs whole numbers, as int(interval(1, 3))")
         return ListOf(length, value, shared)
     if isinstance(given, list):
-        return Choice(tuple(quote(f"={_text(value)}")[1:] for value in given))
+        if not given:
+            raise ConfigError("there is no value in it")
+        return Choice(tuple(dict.fromkeys(map(literal, given))))
     (override,) = _parsed([f"{key}={given}"])
     if not override.is_sweep_override():
         return Choice((str(given),))
-    return _of(override)
+    try:
+        return _of(override)
+    except (HydraException, ValueError, ArithmeticError) as error:  # as of a step of 0
+        raise ConfigError(f"cannot be searched: {first_line(error)}") from error
 
 
 def _of(override: Override) -> Single:
@@ -96,19 +145,10 @@ def _of(override: Override) -> Single:
     texts = swept_values(override)
     if not texts:
         raise ConfigError("there is no value in it")
-    return Choice(tuple(texts))
+    return Choice(tuple(dict.fromkeys(texts)))
 
 
 def _parsed(overrides: list[str]) -> list[Override]:
     quoted = list(map(quote_each, overrides))
     check_syntax(quoted)
     return parse(quoted)
-
-
-def _text(value: Any) -> str:
-    """Returns a value of a YAML file as it would stand on a command line."""
-    if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
-    return (
-        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dltrain.models import count_parameters
 from dltrain.sweeps import parsing
 from dltrain.sweeps.folder import SweepFolder, SweepPlan, find_sweep
 from dltrain.sweeps.ledger import Ledger
+from dltrain.sweeps.refining import narrowed
 from dltrain.sweeps.space import Space
 from dltrain.sweeps.trial import objective
 
@@ -25,6 +27,8 @@ _MOST_BUILT = 10
 
 # Of one core, for a small network and for a large one.
 _SECONDS_A_STEP, _PRODUCTS_A_SECOND = 1e-4, 2e10
+
+_MOST_POINTS = 100_000  # of which a list is made
 
 _TRIALS = 20  # where neither the space nor sweep.trials says how many
 
@@ -42,22 +46,25 @@ def plan(overrides: list[str], module_folders: list[str]) -> SweepPlan:
     swept, fixed = parsing.swept(overrides)
     settings = _settings(fixed, swept)
     texts: dict[str, Any] = {**settings["space"], **swept}
-    if settings["refine"] is not None:
-        refined, before = _refined(str(settings["refine"]))
-        fixed, texts = [*before.overrides, *fixed], {**refined, **texts}
+    sweep = refined_sweep(overrides)
+    if sweep is not None:
+        refined, before = _refined(sweep)
+        has_seed = any(text.startswith("sweep.seed=") for text in fixed)
+        fixed, texts = [*_without_watching(before, settings), *fixed], {**refined, **texts}
         settings = _settings(fixed, texts)
-        if not any(text.startswith("sweep.seed=") for text in fixed):  # else it would draw the same places again
+        if not has_seed:  # else it would draw the same places again
             settings["seed"] = before.seed + 1
     space = parsing.space_of(texts)
     first, seconds = _check_each(fixed, space)
     metric = objective(first)
-    sampler, grid = _sampler(settings, space, texts)
+    fixed = [*fixed, *_watching(first, metric, [*fixed, *texts])]
+    sampler, points = _sampler(settings, space, texts, first)
     return SweepPlan(
         overrides=fixed,
         space=texts,
         sampler=sampler,
-        points=grid,
-        trials=len(grid) if grid else settings["trials"] or _TRIALS,
+        points=points,
+        trials=_number_of(sampler, points, settings["trials"]),
         seed=settings["seed"],
         working_directory=str(Path.cwd()),
         module_folders=module_folders,
@@ -81,13 +88,23 @@ def _settings(fixed: list[str], texts: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _refined(name: str) -> tuple[dict[str, Any], SweepPlan]:
-    """Returns the space around the best region of a sweep, and the plan of that sweep."""
-    from dltrain.sweeps.refining import narrowed
+def refined_sweep(overrides: list[str]) -> SweepFolder | None:
+    """Returns the sweep that ``sweep.refine`` names, if it is given.
 
-    sweep = find_sweep(name)
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    names = [text.partition("=")[2] for text in overrides if text.startswith("sweep.refine=")]
+    if not names or names[-1] == "null":
+        return None
+    sweep = find_sweep(names[-1])
     if sweep is None:
-        raise ConfigError(f"sweep.refine = '{name}': no such sweep. Give its folder, or a unique part of its name")
+        raise ConfigError(f"sweep.refine = '{names[-1]}': no such sweep. Give its folder, or a unique part of its name")
+    return sweep
+
+
+def _refined(sweep: SweepFolder) -> tuple[dict[str, Any], SweepPlan]:
+    """Returns the space around the best region of a sweep, and the plan of that sweep."""
     before = sweep.read_plan()
     higher = before.higher_is_better
     higher = is_higher_better(before.metric) if higher is None else higher
@@ -95,25 +112,65 @@ def _refined(name: str) -> tuple[dict[str, Any], SweepPlan]:
     return narrowed(before.space, trials, higher), before
 
 
-def _sampler(settings: dict[str, Any], space: Space, texts: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
-    """Returns how the points are chosen, and all of them where that is a grid.
+def _without_watching(before: SweepPlan, settings: dict[str, Any]) -> list[str]:
+    """Returns the overrides of a sweep; where another metric ranks the trials now, without what watched the old one."""
+    if settings["metric"] in (None, before.metric):
+        return before.overrides
+    watching = f".monitor={before.metric}"
+    return [text for text in before.overrides if not (text.startswith("callbacks.") and text.endswith(watching))]
+
+
+def _watching(first: Config, metric: str, said: list[str]) -> list[str]:
+    """Returns what lets the weights that are kept and evaluated be those that a trial is ranked by.
+
+    Args:
+        said: the overrides, and the keys that are searched: what they say of it holds.
+    """
+    for name, settings in first.callbacks.items():
+        key = f"callbacks.{name}.monitor"
+        if (
+            settings.name == "checkpoint"
+            and settings.monitor != metric
+            and metric.rpartition("/")[2] in HIGHER_IS_BETTER
+        ):
+            return [] if any(text.partition("=")[0] == key for text in said) else [f"{key}={metric}"]
+    return []
+
+
+def _sampler(
+    settings: dict[str, Any], space: Space, texts: dict[str, Any], first: Config
+) -> tuple[str, list[dict[str, str]]]:
+    """Returns how the points are chosen, and the points where they are known beforehand.
 
     Raises:
         ConfigError: it does not go with what is searched.
     """
-    grid, sampler, trials = space.grid(), settings["name"], settings["trials"]
+    size, sampler, trials = space.size(), settings["name"], settings["trials"]
     if sampler == "auto":
-        sampler = "grid" if grid is not None and trials is None else "random"
-    if sampler != "grid":
-        return sampler, []
-    if grid is None:
+        sampler = "grid" if size is not None and trials is None else "random"
+    if sampler == "grid":
+        _check_grid(space, texts, size, trials)
+        return sampler, space.grid() or []
+    if size == 1 and first.sweep.seeds == 1:
+        raise ConfigError(f"sweep={sampler}: there is nothing to search. Give a setting several values, or an interval")
+    if sampler == "random" and size is not None and size <= _MOST_POINTS:  # none is drawn twice
+        return sampler, random.Random(settings["seed"]).sample(space.grid() or [], size)
+    return sampler, []
+
+
+def _number_of(sampler: str, points: list[dict[str, str]], trials: int | None) -> int:
+    number = len(points) if sampler == "grid" else trials or _TRIALS
+    return min(number, len(points)) if points else number
+
+
+def _check_grid(space: Space, texts: dict[str, Any], size: int | None, trials: int | None) -> None:
+    if size is None:
         key = next(dimension.key for dimension in space.dimensions if dimension.when or not dimension.values.listed())
         raise ConfigError(f"sweep=grid: {key}={texts[key]} has no end of values. Take sweep=random")
     if trials is not None:
-        raise ConfigError(f"sweep.trials = {trials}: a grid has {len(grid)} points. Take sweep=random for some of them")
-    if not grid:
-        raise ConfigError("there is nothing to try: a list of values is empty")
-    return sampler, grid
+        raise ConfigError(f"sweep.trials = {trials}: a grid has {size} points. Take sweep=random for some of them")
+    if size > _MOST_POINTS:
+        raise ConfigError(f"sweep=grid: that makes {size:,} points. Take sweep=random for some of them")
 
 
 def _higher_is_better(metric: str, direction: str | None) -> bool:
@@ -150,6 +207,8 @@ def _check_each(fixed: list[str], space: Space) -> tuple[Config, float]:
         raise ConfigError(
             f"the trials would be ranked by different metrics: {', '.join(metrics)}. Set sweep.metric to one of them"
         )
+    if first.sweep.seeds > 1 and any(dimension.key == "seed" for dimension in space.dimensions):
+        raise ConfigError(f"sweep.seeds = {first.sweep.seeds}: the seed is searched already. Leave out one of the two")
     if first.run_dir is not None:
         raise ConfigError(
             f"run_dir = '{first.run_dir}': the runs of a sweep have folders in the sweep's. Name that with "

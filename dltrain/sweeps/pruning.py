@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,16 +44,18 @@ def build(name: str, evaluations: int, first: int | None) -> BasePruner:
         return HyperbandPruner(least, evaluations, _KEEPS_ONE_IN)
 
 
-def evaluations_of(settings: TrainerSettings) -> int:
-    """Returns how many rows of figures a training has, at most."""
-    counts = []
-    for limit, every in (
-        (settings.max_epochs, settings.evaluate_every_epochs),
-        (settings.max_steps, settings.evaluate_every_steps),
-    ):
-        if limit is not None and every is not None:
-            counts.append(max(1, limit // every))
-    return max(counts, default=1)
+def evaluations_of(settings: TrainerSettings, updates: int) -> int:
+    """Returns how many rows of figures a training has, at most.
+
+    Args:
+        updates: of the weights in an epoch.
+    """
+    limits = [settings.max_steps, settings.max_epochs and settings.max_epochs * updates]
+    steps = min(limit for limit in limits if limit)
+    every = [settings.evaluate_every_steps or 0, (settings.evaluate_every_epochs or 0) * updates]
+    distances = [distance for distance in every if distance]
+    both = steps // math.lcm(*distances) if len(distances) == 2 else 0  # a row at both counts once
+    return max(1, sum(steps // distance for distance in distances) - both)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class TrialObserver(Callback):
         metric: str,
         values: dict[str, str],
         better: Callable[[float, float], float],
-        report: Callable[[int, float], bool] | None,
+        report: Callable[[int, float, BasePruner | None], bool] | None,
+        pruner: Callable[[int], BasePruner],
     ) -> None:
         """
         Args:
@@ -77,15 +81,21 @@ class TrialObserver(Callback):
             better: of two values of the metric, the better one.
             report: notes an evaluation, counted from 1, and returns whether the trial should end; None where nothing
                 is pruned.
+            pruner: makes one for as many evaluations as there will be.
         """
         super().__init__(ObserverSettings(), context=context)
         self._metric, self._values, self._better, self._report = metric, values, better, report
-        self._evaluations = 0
+        self._make_pruner = pruner
+        self._pruner: BasePruner | None = None
+        self._evaluations, self._last = 0, 1
         self._best: float | None = None
         self._pruned: str | None = None
         self._has_board = any(other.name == "tensorboard" for other in context.config.callbacks.values())
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        updates = -(-trainer.train.num_batches // trainer.settings.accumulate)
+        self._last = evaluations_of(trainer.settings, updates)
+        self._pruner = self._make_pruner(self._last) if self._report is not None else None
         value = None
         for row in History(self.context.folder.metrics).rows():  # of before a resume
             value = row.get(self._metric)
@@ -101,8 +111,11 @@ class TrialObserver(Callback):
         self._prune_if_behind(trainer, value)
 
     def _prune_if_behind(self, trainer: Trainer, value: float) -> None:
-        ends = self._report is not None and value == value and self._report(self._evaluations, value)
-        if ends and trainer.stop_reason is None:
+        if self._report is None or value != value:
+            return
+        # At its end there is nothing more to save, and a training that is complete has a place among the others.
+        is_over = self._evaluations >= self._last or trainer.stop_reason is not None
+        if self._report(self._evaluations, value, None if is_over else self._pruner) and not is_over:
             count = f"{self._evaluations} evaluation{'s' if self._evaluations > 1 else ''}"
             self._pruned = f"pruned after {count}: {self._metric} {value:.6g} falls behind"
             trainer.request_stop(self._pruned)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dltrain.errors import ConfigError
+from dltrain.overrides import value_of
 from dltrain.sweeps.ledger import Trial
 from dltrain.sweeps.parsing import space_of
 from dltrain.sweeps.space import Choice, Interval, ListOf, Single, Steps
@@ -165,7 +166,7 @@ def _text(values: Single | ListOf, old: Single | ListOf, given: Any) -> Any:
             value: _text(values.value, old.value, given[value]),
         }
     if isinstance(values, Choice):
-        return list(values.texts)
+        return [value_of(text) for text in values.texts]
     if isinstance(values, Steps):
         return f"range({values.first},{values.last + 1},{values.step})"
     text = f"interval({values.low!r},{values.high!r})"

@@ -7,6 +7,7 @@ A value is text that stands after ``key=`` on a command line. Where a sampler dr
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,6 +56,8 @@ class Interval:
             ConfigError: nothing lies in it.
         """
         text = f"interval({self.low:g}, {self.high:g})"
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ConfigError(f"{text}: both ends must be numbers, and finite")
         if not self.low < self.high:
             raise ConfigError(f"{text} is empty: the first number must be less than the second")
         if self.is_log and self.low <= 0:
@@ -66,11 +69,21 @@ class Interval:
     def suggest(self, trial: BaseTrial, name: str) -> str:
         if self.is_whole:
             return str(trial.suggest_int(name, int(self.low), int(self.high), log=self.is_log))
-        return f"{trial.suggest_float(name, self.low, self.high, log=self.is_log):.4g}"
+        return self._text(trial.suggest_float(name, self.low, self.high, log=self.is_log))
+
+    def _text(self, value: float) -> str:
+        """Returns a number with as few digits as tell it from its neighbours, four at least, within the interval."""
+        for digits in range(4, 17):
+            text = f"{value:.{digits}g}"
+            if self.low <= float(text) <= self.high and abs(float(text) - value) <= (self.high - self.low) / 1000:
+                return text
+        return repr(value)
 
     def examples(self) -> Iterator[str]:
-        for end in (self.low, self.high):
-            yield str(int(end)) if self.is_whole else f"{end:.4g}"
+        if self.is_whole:
+            yield from (str(int(self.low)), str(int(self.high)))
+        else:  # the middle too: where only whole numbers fit, both ends may be some
+            yield from map(self._text, (self.low, self.high, self.low + 0.503 * (self.high - self.low)))
 
 
 @dataclass(frozen=True)
@@ -148,11 +161,18 @@ class Space:
 
     dimensions: tuple[Dimension, ...]
 
-    def grid(self) -> list[dict[str, str]] | None:
-        """Returns every combination, the last dimension fastest; None where not every value can be listed."""
+    def size(self) -> int | None:
+        """Returns how many combinations there are; None where not every value can be listed."""
         listed = [dimension.values.listed() for dimension in self.dimensions if dimension.when is None]
         if None in listed or len(listed) < len(self.dimensions):
             return None
+        return math.prod(len(texts) for texts in listed if texts is not None)
+
+    def grid(self) -> list[dict[str, str]] | None:
+        """Returns every combination, the last dimension fastest; None where not every value can be listed."""
+        if self.size() is None:
+            return None
+        listed = [dimension.values.listed() for dimension in self.dimensions]
         keys = [dimension.key for dimension in self.dimensions]
         return [dict(zip(keys, texts, strict=True)) for texts in itertools.product(*filter(None, listed))]
 

@@ -11,6 +11,7 @@ import statistics
 import time
 import traceback
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dltrain import config, console, run
 from dltrain.assembly import Shared
@@ -25,9 +26,12 @@ from dltrain.sweeps import pruning
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger, Trial
 
-# A trial whose process ended so often while it was trained, killed or crashed, is given up: seen by the driver, or
-# found on a resume, where nobody can tell whether the trial was the reason.
-_DEATHS, _STARTS_IN_PLACE = 2, 3
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
+# A trial that was started so often without getting any further is given up: on a resume nobody can tell whether the
+# trial was the reason that its process was gone.
+_STARTS_IN_PLACE = 3
 
 # The process that had a trial before, whose driver was killed, ends within a second.
 _WAIT_FOR_LOCK = 10.0
@@ -81,7 +85,7 @@ class Workshop:
 
         What it fails of stands in the ledger and in ``error.txt`` in its folder, and is no error of the sweep.
         """
-        trial, folder = self._ledger.trial(number), self.sweep.trial(number)
+        trial = self._ledger.trial(number)
         with console.quiet():
             try:
                 self._start(trial)
@@ -89,10 +93,10 @@ class Workshop:
             except Interrupted as stop:
                 return Ended(number, stop.exit_code - 128)
             except DltrainError as error:
-                self._fail(number, folder, str(error), str(error))
+                give_up(self.sweep, self._ledger, number, str(error), str(error))
             except (Exception, SystemExit) as error:  # a mistake in dltrain or in a module of the user's
                 reason = redacted(f"{type(error).__name__}: {error}")
-                self._fail(number, folder, reason, redacted(traceback.format_exc()))
+                give_up(self.sweep, self._ledger, number, reason, redacted(traceback.format_exc()))
         return Ended(number)
 
     def _start(self, trial: Trial) -> None:
@@ -101,8 +105,6 @@ class Workshop:
             MachineError: its process ended too often while it was trained.
         """
         step = self._reached(trial.number)
-        if len(trial.deaths) >= _DEATHS:
-            raise MachineError(f"given up after {len(trial.deaths)} tries: {'; '.join(dict.fromkeys(trial.deaths))}")
         if trial.starts.count(step) >= _STARTS_IN_PLACE:
             raise MachineError(
                 f"it was started {len(trial.starts)} times and its process was always killed or crashed, the last "
@@ -162,7 +164,7 @@ class Workshop:
         if loaded.transfer.init_from == "last":
             raise ConfigError("model.init_from = 'last': in a sweep that is the run before. Give the run's name")
         overrides = [*self.plan.overrides, *(f"{key}={text}" for key, text in {**trial.values, **part.values}.items())]
-        self._shared.observers = (lambda context: self._observer(context, trial, loaded, decides),)
+        self._shared.observers = (lambda context: self._observer(context, trial, decides),)
         if folder.read_result().get("status") == "done":  # it was killed between its end and the ledger's
             return None
         _wait_for_lock(folder)
@@ -176,29 +178,36 @@ class Workshop:
             return None
         return None if outcome is None else outcome.trainer.interrupted_by
 
-    def _observer(self, context: RunContext, trial: Trial, loaded: Config, decides: bool) -> pruning.TrialObserver:
-        pruner, report = None, None
-        if self.plan.pruner is not None and decides:
-            evaluations = pruning.evaluations_of(loaded.trainer)
-            pruner = pruning.build(self.plan.pruner, evaluations, self.plan.prune_after)
+    def _observer(self, context: RunContext, trial: Trial, decides: bool) -> pruning.TrialObserver:
+        def report(evaluation: int, value: float, pruner: BasePruner | None) -> bool:
+            return self._ledger.report(trial.number, evaluation, value, pruner)
 
-            def report(evaluation: int, value: float) -> bool:
-                return self._ledger.report(trial.number, evaluation, value, pruner)
+        def pruner(evaluations: int) -> BasePruner:
+            assert self.plan.pruner is not None
+            return pruning.build(self.plan.pruner, evaluations, self.plan.prune_after)
 
+        reports = report if self.plan.pruner is not None and decides else None
         better = max if self._ledger.higher_is_better else min
-        return pruning.TrialObserver(context, self.plan.metric, trial.values, better, report)
+        return pruning.TrialObserver(context, self.plan.metric, trial.values, better, reports, pruner)
 
-    def _fail(self, number: int, folder: RunFolder, reason: str, details: str) -> None:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_file(folder.error, f"{details.rstrip()}\n")
-        for killed in self.sweep.runs_of(number):  # of which nobody has told what became of it
-            if killed.read_result().get("status") == "running":
-                write_json(killed.result, {"status": "failed", "error": reason})
-                sweep_temporary_files(killed.path)
-                sweep_temporary_files(killed.checkpoints)
-        with contextlib.suppress(OSError), folder.log.open("a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {details.rstrip()}\n")
-        self._ledger.fail(number, reason)
+
+def give_up(sweep: SweepFolder, ledger: Ledger, number: int, reason: str, details: str) -> None:
+    """Records that a trial has failed, in the ledger and in its folder.
+
+    Args:
+        details: for ``error.txt`` and the trial's log.
+    """
+    folder = sweep.trial(number)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_file(folder.error, f"{details.rstrip()}\n")
+    for killed in sweep.runs_of(number):  # of which nobody has told what became of it
+        if killed.read_result().get("status") == "running":
+            write_json(killed.result, {"status": "failed", "error": reason})
+            sweep_temporary_files(killed.path)
+            sweep_temporary_files(killed.checkpoints)
+    with contextlib.suppress(OSError), folder.log.open("a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {details.rstrip()}\n")
+    ledger.fail(number, reason)
 
 
 def best_value(folder: RunFolder, metric: str, higher_is_better: bool) -> float:

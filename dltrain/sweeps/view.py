@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dltrain import console
 from dltrain.console import duration, number
 from dltrain.history import History
+from dltrain.overrides import shown
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _REDRAWS_A_SECOND = 4
 _READS_EVERY_SECONDS = 1.0
 _BAR_WIDTH = 40
+
+# Columns of the table of trials.
+_WIDEST, _NARROWEST = 24, 7
 
 # Lines of the screen besides the trials.
 _OTHER_LINES = 8
@@ -64,8 +68,8 @@ class View:
             self._live.stop()
         if self._agenda.over is not None and self._agenda.left():
             console.log.warning(
-                "%s: %s trials are left. Go on with: dltrain resume %s",
-                self._agenda.over, self._agenda.left(), self._agenda.folder.path,
+                "%s: %s left. Go on with: dltrain resume %s",
+                self._agenda.over, trials_are(self._agenda.left()), self._agenda.folder.path,
             )  # fmt: skip
 
     def tell(self, trial: int, what: str) -> None:
@@ -80,11 +84,12 @@ class View:
             return
         started = self._running.pop(trial, None)
         ended = self._trials[trial]
-        if ended.status == "running":  # which goes on when the sweep does, or at once
+        if ended.status in ("running", "waiting"):  # which goes on when the sweep does, or at once
             if what != "ended":
                 console.log.warning("trial %s: %s; it is tried again", trial, what)
             return
         self._ended.append(trial)
+        self._read_row(trial)
         if started is not None:
             self._seconds.append(time.monotonic() - started)
         if self._live is None:
@@ -92,7 +97,7 @@ class View:
 
     def _line(self, trial: Trial) -> str:
         """Returns what became of a trial, on one line."""
-        values = " ".join(f"{key}={value}" for key, value in trial.values.items())
+        values = spoken(trial.values)
         metric = self._agenda.plan.metric
         if trial.status == "failed":
             what = f"failed: {(trial.reason or '').partition(chr(10))[0].partition('. ')[0]}"
@@ -122,21 +127,25 @@ class View:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
         trials = list(self._trials.values())
         counts = {name: sum(t.status == name for t in trials) for name in ("done", "pruned", "failed")}
         over, total = sum(counts.values()), self._agenda.total
         elapsed = duration(time.monotonic() - self._agenda.started)
         head = Table.grid(padding=(0, 2))
+        for is_bar in (False, True, False, False):  # on a narrow terminal the bar is shorter
+            head.add_column(no_wrap=not is_bar)
         told = "  ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
         head.add_row(
             f"{over}/{total}", ProgressBar(total=total, completed=over, width=_BAR_WIDTH),
             f"{told}  {len(self._running)} running", f"{elapsed}{self._left('  ')}",
         )  # fmt: skip
         best = self._agenda.best(trials)
-        values = "" if best is None else " ".join(f"{key}={value}" for key, value in best.values.items())
+        values = "" if best is None else spoken(best.values)
         line = "" if best is None else f"best {self._agenda.plan.metric} {number(best.objective)}"
-        return Group(head, f"{line}  trial {best.number}: {values}" if best is not None else "", self._table())
+        told = "" if best is None else f"{line}  trial {best.number}: {values}"
+        return Group(head, Text(told, no_wrap=True, overflow="ellipsis"), self._table())
 
     def _table(self) -> Table:
         """Returns the trials that run, and as many of those that ended last as there is room for."""
@@ -146,18 +155,23 @@ class View:
         self._read_rows()
         room = max(3, console.error_console().height - _OTHER_LINES - len(self._running))
         running, ended = list(self._running), self._ended[-room:][::-1]
-        shown = [self._trials[place] for place in [*running, *ended]]
-        keys = list(dict.fromkeys(key for trial in shown for key in trial.values))
+        listed = [self._trials[place] for place in [*running, *ended]]
+        keys = list(dict.fromkeys(key for trial in listed for key in trial.values))
         table = Table(box=None, padding=(0, 2, 0, 0))
         titles = ("trial", *(key.rpartition(".")[2] for key in keys), self._agenda.plan.metric, "epoch", "")
-        for title in titles:
-            table.add_column(title, no_wrap=True, overflow="ellipsis")
-        for trial in shown:
+        for place, title in enumerate(titles):  # a narrow terminal shortens the values, and never what became of them
+            is_value = 1 <= place <= len(keys)
+            table.add_column(
+                title, no_wrap=not is_value, overflow="ellipsis", max_width=_WIDEST if is_value else None,
+                min_width=None if is_value else max(len(title), _NARROWEST),
+            )  # fmt: skip
+        for trial in listed:
             row = self._rows.get(trial.number, {})
             is_running = trial.number in self._running
             value = row.get(self._agenda.plan.metric) if trial.objective is None else trial.objective
+            values = (shown(trial.values.get(key, "")) for key in keys)
             table.add_row(
-                str(trial.number), *(Text(trial.values.get(key, "")) for key in keys),
+                str(trial.number), *(Text(text, no_wrap=True, overflow="ellipsis") for text in values),
                 "" if value is None else number(value), str(row.get("epoch", "")),
                 "running" if is_running else trial.status,
                 style="red" if trial.status == "failed" else None if is_running else "dim",
@@ -170,6 +184,19 @@ class View:
         if now - self._rows_read < _READS_EVERY_SECONDS:
             return
         self._rows_read = now
-        for trial in [*self._running, *self._ended[-1:]]:
+        for trial in list(self._running):
+            self._read_row(trial)
+
+    def _read_row(self, trial: int) -> None:
+        if self._live is not None:
             for run in self._agenda.folder.runs_of(trial)[-1:]:
                 *_, self._rows[trial] = [{}, *History(run.metrics).rows()]
+
+
+def trials_are(count: int) -> str:
+    return "1 trial is" if count == 1 else f"{count} trials are"
+
+
+def spoken(values: dict[str, str]) -> str:
+    """Returns values on one line, as a person reads them."""
+    return " ".join(f"{key}={shown(text)}" for key, text in values.items())

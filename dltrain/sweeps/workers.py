@@ -19,10 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dltrain.errors import Interrupted
+from dltrain.errors import Interrupted, MachineError
 from dltrain.sweeps.driver import Agenda
 from dltrain.sweeps.folder import SweepFolder
-from dltrain.sweeps.trial import Ended, Workshop
+from dltrain.sweeps.trial import Ended, Workshop, give_up
 
 # A worker with PyTorch and a small data set takes about a third of this; auto leaves room for that much each.
 _MEMORY_EACH = 2**30
@@ -32,6 +32,9 @@ _WORTH_SECONDS = 10.0
 
 # How often the driver looks whether a signal has come, and a worker whether its driver is still there.
 _LOOK_SECONDS = 0.2
+
+# A trial whose process ended so often while it was trained, killed or crashed, is given up.
+_DEATHS, _MOST_DEATHS_IN_A_ROW = 2, 8
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -136,14 +139,32 @@ def train_beside(agenda: Agenda, number: int, device: str, told: Told) -> None:
 
 
 def _take(worker: _Worker, agenda: Agenda, came: Callable[[], int | None], told: Told) -> None:
-    """Takes what became of a worker's trial."""
-    trial, how = worker.take()
-    if how is not None and came() is None:  # its process ended, or was stopped by somebody else than us
-        agenda.ledger.die(trial, how)
-        agenda.again(trial)
-        told(trial, how)
+    """Takes what became of a worker's trial.
+
+    Raises:
+        MachineError: no worker stays alive, whatever it is to train.
+    """
+    number, how = worker.take()
+    if how is None or came() is not None:
+        agenda.deaths_in_a_row = 0
+        told(number, "ended")
+        return
+    agenda.ledger.die(number, how)  # its process ended, or was stopped by somebody else than us
+    deaths = agenda.ledger.trial(number).deaths
+    if len(deaths) >= _DEATHS:
+        reason = f"given up after {len(deaths)} tries: {'; '.join(dict.fromkeys(deaths))}"
+        give_up(agenda.folder, agenda.ledger, number, reason, f"{reason}. What it printed: {worker.output}")
+        told(number, "ended")
     else:
-        told(trial, "ended")
+        agenda.again(number)
+        told(number, how)
+    agenda.deaths_in_a_row += 1
+    if agenda.deaths_in_a_row >= _MOST_DEATHS_IN_A_ROW:
+        raise MachineError(
+            f"{_MOST_DEATHS_IN_A_ROW} processes in a row ended before they had trained a trial. The last one: {how}. "
+            f"What it printed stands in {worker.output}. sweep.workers=1 trains in this process; then go on with: "
+            f"dltrain resume {agenda.folder.path}"
+        )
 
 
 def _share(place: int, number: int, gpus: list[str]) -> dict[str, str]:
@@ -159,23 +180,25 @@ class _Worker:
 
     Attributes:
         future: of the trial that it trains; None while it is idle.
-        pid: of its process, once it has one.
+        output: the file that holds what it prints.
     """
 
     def __init__(self, sweep: SweepFolder, place: int, environment: dict[str, str]) -> None:
-        self._sweep, self._place, self._environment = sweep, place, environment
+        self._sweep, self._environment = sweep, environment
         self._pool: Any = None
         self._trial: int | None = None
         self.future: Future[Ended] | None = None
+        self.output = sweep.outputs / f"worker-{place}.txt"
 
     def train(self, number: int) -> None:
         from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
         if self._pool is None:
+            _quiet_tracker()
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
                 initializer=_begin,
-                initargs=(os.getpid(), str(self._sweep.outputs.absolute()), self._place),
+                initargs=(os.getpid(), str(self.output.absolute())),
                 env=self._environment,
             )
         self._trial = number
@@ -205,6 +228,20 @@ class _Worker:
             self._pool = None
 
 
+@functools.cache
+def _quiet_tracker() -> None:
+    """Starts joblib's tracker of resources: after a kill of the driver it warns at length of what it cleans up."""
+    from joblib.externals.loky.backend import resource_tracker
+
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    resource_tracker.ensure_running()
+    if before is None:
+        del os.environ["PYTHONWARNINGS"]
+    else:
+        os.environ["PYTHONWARNINGS"] = before
+
+
 @contextlib.contextmanager
 def _stopping(crew: list[_Worker]) -> Iterator[Callable[[], int | None]]:
     """Passes the first signal on to the workers, which save and stop; the second one ends all at once.
@@ -219,6 +256,7 @@ def _stopping(crew: list[_Worker]) -> Iterator[Callable[[], int | None]]:
         for worker in crew:
             worker.signal(number if len(came) == 1 else signal.SIGKILL)
         if len(came) > 1:
+            os.write(2, b"stopped at once; what was saved before is kept\n")
             os._exit(128 + number)
 
     before: dict[int, Any] = {}
@@ -233,15 +271,15 @@ def _stopping(crew: list[_Worker]) -> Iterator[Callable[[], int | None]]:
             signal.signal(number, handler)
 
 
-def _begin(driver: int, outputs: str, place: int) -> None:
+def _begin(driver: int, output: str) -> None:
     """Prepares a worker's process.
 
     What the driver's terminal sends goes to the driver alone, which passes it on; what is printed goes to a file; and
     the process ends with the driver, also where that is killed.
     """
     os.setsid()
-    Path(outputs).mkdir(exist_ok=True)
-    descriptor = os.open(Path(outputs) / f"worker-{place}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    Path(output).parent.mkdir(exist_ok=True)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

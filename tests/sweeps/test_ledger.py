@@ -27,7 +27,7 @@ def test_trials_are_numbered_as_their_points_and_entered_once(path):
         Ledger(path).plan(POINTS)
     trials = Ledger(path).trials()
     assert [(trial.number, trial.values, trial.status) for trial in trials] == [
-        (number, point, "running") for number, point in enumerate(POINTS)
+        (number, point, "waiting") for number, point in enumerate(POINTS)
     ]
 
 
@@ -45,7 +45,7 @@ def test_what_became_of_a_trial_is_there_for_the_next_process(path):
     assert [(t.status, t.objective, t.reason, t.starts, t.deaths) for t in again.trials()] == [
         ("done", 0.75, None, (0,), ()),
         ("failed", None, "it broke", (0, 40), ("killed",)),
-        ("running", None, None, (), ()),
+        ("waiting", None, None, (), ()),
     ]
 
 
@@ -55,7 +55,7 @@ def test_a_failed_trial_is_tried_again_under_its_number(path):
     ledger.start(0, 0)
     ledger.fail(0, "it broke")
     ledger.retry(0)
-    assert [trial.status for trial in ledger.trials()] == ["running"] * 3
+    assert [trial.status for trial in ledger.trials()] == ["waiting"] * 3
     ledger.start(0, 0)
     ledger.finish(0, 1.5)
     ledger.plan(POINTS)  # the attempt is no point of the grid
@@ -73,7 +73,7 @@ def test_a_line_that_was_cut_off_is_dropped(torn, path):
         file.write(torn)
     ledger = Ledger(path)
     ledger.finish(0, 1.0)
-    assert [trial.status for trial in Ledger(path).trials()] == ["done", "running", "running"]
+    assert [trial.status for trial in Ledger(path).trials()] == ["done", "waiting", "waiting"]
 
 
 def test_a_killed_process_leaves_no_lock_behind(path):

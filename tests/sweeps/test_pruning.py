@@ -91,19 +91,25 @@ def test_a_training_of_few_evaluations_has_a_pruner_all_the_same(name, evaluatio
     assert None in ends_of(name, [float(number) for number in range(9)], evaluations, first)
 
 
+NO_EPOCHS = "trainer.evaluate_every_epochs=null"
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
         ((), 30),
         (("trainer.max_epochs=10", "trainer.evaluate_every_epochs=3"), 3),
         (("trainer.max_epochs=2", "trainer.evaluate_every_epochs=3"), 1),
-        (("trainer.max_epochs=null", "trainer.max_steps=100", "trainer.evaluate_every_steps=20"), 5),
-        (("trainer.max_epochs=4", "trainer.max_steps=100", "trainer.evaluate_every_steps=20"), 5),
+        (("trainer.max_epochs=4", "trainer.evaluate_every_steps=10", NO_EPOCHS), 16),
+        (("trainer.max_epochs=4", "trainer.max_steps=100", "trainer.evaluate_every_steps=20", NO_EPOCHS), 5),
+        (("trainer.max_epochs=null", "trainer.max_steps=100", "trainer.evaluate_every_steps=20", NO_EPOCHS), 5),
+        (("trainer.max_epochs=null", "trainer.max_steps=130"), 3),
+        (("trainer.max_epochs=2", "trainer.evaluate_every_steps=16"), 6),  # at 16, 32, 40, 48, 64 and 80
     ],
 )
 def test_how_many_evaluations_a_training_has(overrides, expected, tmp_path):
     config, _ = configure(tmp_path, "data=digits", *overrides)
-    assert pruning.evaluations_of(config.trainer) == expected
+    assert pruning.evaluations_of(config.trainer, updates=40) == expected
 
 
 # --- the ledger -------------------------------------------------------------------------------------------
@@ -124,6 +130,7 @@ class After(BasePruner):
 def ledger(tmp_path) -> Ledger:
     ledger = Ledger(tmp_path / "journal.log")
     ledger.plan([{"x": "1"}, {"x": "2"}])
+    ledger.start(0, 0)
     return ledger
 
 
@@ -136,7 +143,7 @@ def test_an_evaluation_is_noted_and_decided_on_once(ledger, tmp_path):
     assert [ledger.report(0, evaluation, value, pruner) for evaluation, value in ((1, 0.5), (1, 9.0))] == [False, False]
     assert pruner.asked == 1 and noted(ledger, 0) == {1: 0.5}
     assert not Ledger(tmp_path / "journal.log").report(0, 1, 7.0, After(1))  # as a process does that goes on
-    assert (tmp_path / "journal.log").read_text().count("intermediate_value") == 1
+    assert (tmp_path / "journal.log").read_text().count('"intermediate_value":') == 1
     assert noted(ledger, 1) == {}
 
 
@@ -199,6 +206,14 @@ def test_what_has_come_to_its_last_evaluation_is_not_pruned(dltrain, work):
     assert answer.code == 0, answer.err
     (path,) = work.glob("runs/sweeps/*")
     assert [trial.status for trial in trials_of(SweepFolder(path))] == ["done"] * 3
+
+
+def test_evaluations_of_steps_count_as_those_of_epochs(dltrain, work):
+    """Of 54 evaluations a trial has two before it can be pruned; here an epoch has 3 steps."""
+    steps = ["trainer.max_epochs=54", "trainer.evaluate_every_epochs=null", "trainer.evaluate_every_steps=3"]
+    answer = dltrain(*QUICK, *steps, "-m", "optimizer.lr=0.1,1e-4", "sweep.pruner=halving", "hydra.sweep.dir=mine")
+    assert answer.code == 0, answer.err
+    assert [len(rows_of(SweepFolder(work / "mine").trial(number))) for number in (0, 1)] == [54, 2]
 
 
 def test_a_pruner_changes_no_bit_of_what_it_leaves(pruned, whole):

@@ -81,7 +81,7 @@ def test_no_setting_of_hydra_in_its_yaml_files_runs_anything(sweep, dltrain, wor
 
 def test_values_of_its_ledger_are_those_of_its_space(sweep, dltrain, work):
     point = {"hydra.job_logging": f"{{version: 1, handlers: {{h: {{'()': builtins.open, file: {work / 'canary'}}}}}}}"}
-    change_plan(sweep, points=[*sweep.read_plan().points, point])
+    change_plan(sweep, points=[*sweep.read_plan().points, point], trials=3)
     answer = dltrain("resume", sweep.path)
     assert answer.code in (1, 4) and not (work / "canary").exists()
     sweep.journal.unlink()
