@@ -124,17 +124,23 @@ def _wrong_hooks(key: str, kind: type[Callback]) -> list[str]:
     problems = []
     for name in (name for name in dir(kind) if name.startswith("on_")):
         method = getattr(kind, name)
-        where = f"{key}: {kind.__name__}.{name}{user_code.place(method)}"
+        if name in HOOKS and not kind.overrides(name):
+            continue
         if name not in HOOKS:
-            near = did_you_mean(name, HOOKS)
+            where, near = _where(key, kind, name), did_you_mean(name, HOOKS)
             problems.append(f"{where} is no hook and would never be called.{near} The hooks are {', '.join(HOOKS)}")
             continue
         wanted = list(inspect.signature(getattr(Callback, name)).parameters)
         try:
             inspect.signature(method).bind(*wanted)
         except (TypeError, ValueError):
+            where = _where(key, kind, name)
             problems.append(f"{where} is called with ({', '.join(wanted)}): let it take these")
     return problems
+
+
+def _where(key: str, kind: type[Callback], name: str) -> str:
+    return f"{key}: {kind.__name__}.{name}{user_code.place(getattr(kind, name))}"
 
 
 class Callback:

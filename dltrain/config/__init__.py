@@ -152,6 +152,8 @@ def _place_within(name: str, folder: Path) -> Path | None:
 
 def _with_suggestions(problems: list[str], container: dict[str, Any]) -> list[str]:
     """Adds the nearest known key to each unknown one; keys are known only once all components are."""
+    if not problems:
+        return []
     known = [key for key, _ in known_keys(container)]
     completed = []
     for problem in problems:

@@ -11,7 +11,7 @@ import statistics
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dltrain import config, console, run
 from dltrain.assembly import Shared
@@ -118,12 +118,15 @@ class Workshop:
         return sum(max((int(path.stem.removeprefix("step-")) for path in paths), default=0) for paths in saved)
 
     def _train_parts(self, trial: Trial) -> Ended:
-        parts = self._parts(trial)
+        container = self._template.with_values(trial.values)
+        parts = self._parts(container)
         values: dict[str, float] = {}
         stopped_by = None
         for place, part in enumerate(parts):
             folder = self.sweep.run(trial.number, part.name)
-            stopped_by = self._train_run(trial, part, folder, decides=place == 0)
+            if part.values:
+                container = self._template.with_values({**trial.values, **part.values})
+            stopped_by = self._train_run(trial, part, container, folder, decides=place == 0)
             pruned = folder.read_result().get("pruned")
             if pruned is not None:
                 self._ledger.prune(trial.number, str(pruned))
@@ -134,8 +137,7 @@ class Workshop:
         self._ledger.finish(trial.number, statistics.fmean(values.values()), values if len(values) > 1 else None)
         return Ended(trial.number, stopped_by)
 
-    def _parts(self, trial: Trial) -> list[Part]:
-        container = self._template.with_values(trial.values)
+    def _parts(self, container: dict[str, Any]) -> list[Part]:
         seeds = [container["seed"] + place for place in range(self.plan.seeds)]
         folds = (container["data"].get("folds") or 0) if self.plan.each_fold else 0
         parts = []
@@ -149,16 +151,18 @@ class Workshop:
                 parts.append(Part("-".join(names), values))
         return parts
 
-    def _train_run(self, trial: Trial, part: Part, folder: RunFolder, *, decides: bool) -> int | None:
+    def _train_run(
+        self, trial: Trial, part: Part, container: dict[str, Any], folder: RunFolder, *, decides: bool
+    ) -> int | None:
         """Trains one run to its end.
 
         Args:
+            container: its config as plain values.
             decides: whether the trial may be pruned while it is trained.
 
         Returns:
             The signal that came when it had come to its end already, if one did.
         """
-        container = self._template.with_values({**trial.values, **part.values})
         container["run_dir"] = str(folder.path)
         loaded = config.load(container, self._module_folders, distrusted=self.sweep.path)
         if loaded.transfer.init_from == "last":
