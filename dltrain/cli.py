@@ -39,7 +39,7 @@ VERBS = {
 # The modules of the packages that dltrain depends on.
 _NEEDED = (
     *("torch", "hydra", "omegaconf", "yaml", "rich", "tensorboard", "numpy", "safetensors", "packaging"),
-    *("pyarrow", "PIL", "tokenizers", "pooch", "requests", "urllib3"),
+    *("pyarrow", "PIL", "tokenizers", "pooch", "requests", "urllib3", "optuna", "joblib", "plotly", "cmaes"),
 )
 
 _EXAMPLES = """\

@@ -145,7 +145,8 @@ def _take(worker: _Worker, agenda: Agenda, came: Callable[[], int | None], told:
         MachineError: no worker stays alive, whatever it is to train.
     """
     number, how = worker.take()
-    if how is None or came() is not None:
+    has_ended = agenda.ledger.trial(number).status not in ("running", "waiting")
+    if how is None or came() is not None or has_ended:  # killed after all was done, it has lost nothing
         agenda.deaths_in_a_row = 0
         told(number, "ended")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 
+from dltrain import overrides
 from dltrain.errors import ConfigError
 from dltrain.sweeps import parsing, samplers
 
@@ -80,6 +81,58 @@ def test_a_condition_may_be_of_a_korean_value():
     given = [drawn(texts, number) for number in range(20)]
     assert {("m" in values) for values in given} == {True, False}
     assert all(("m" in values) == (values["o"] != "sgd") for values in given)
+
+
+@pytest.mark.parametrize(
+    ("values", "when", "given"),
+    [
+        ("true,false", "true", ["true"]),
+        ([True, False], "true", ["true"]),
+        (["true", True], "true", ["true"]),
+        ("1e-3,1e-2", "0.001", ["0.001"]),
+        ([0.001, 0.01], "1e-3", ["0.001"]),
+        ([[3, 4], [5]], "[3,4]", ["[3,4]"]),
+        (["x,y", "z"], "'x,y'", ["'x,y'"]),
+        ("range(1,7,2)", "3, 5", ["3", "5"]),
+    ],
+)
+def test_a_condition_means_a_value_however_it_is_written(values, when, given):
+    space = parsing.space_of({"o": values, "m": {"values": "interval(0, 1)", "when": f"o={when}"}})
+    assert space.dimensions[1].when is not None and list(space.dimensions[1].when.texts) == given
+
+
+def test_a_condition_that_can_never_hold_is_a_mistake():
+    with pytest.raises(ConfigError) as caught:
+        parsing.space_of({"o": ["가", "sgd"], "m": {"values": "1,2", "when": "o=라"}})
+    assert caught.value.problems[0].endswith(": when: o is never 라. Its values are 가, sgd")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a,b.txt", "it's", "가 나", " a", "interval(1,2)", "true", "null", "1", "1e-3", "", "[x]", "a=b", "x y"],
+        [True, False, None, 1, 0.001, 1e-12, [1, "x,y"], ["가 나", None], {"x": 1, "y": ["a,b"]}],
+    ],
+)
+def test_what_a_yaml_file_lists_is_read_as_it_is(values):
+    texts = parsing.space_of({"a": values}).dimensions[0].values.listed()
+    read = [overrides.value_of(text) for text in texts]
+    assert read == values and list(map(type, read)) == list(map(type, values))
+
+
+def test_a_value_that_stands_there_twice_is_tried_once():
+    assert parsing.space_of({"a": "1,2,1", "b": [3, 3]}).grid() == [{"a": "1", "b": "3"}, {"a": "2", "b": "3"}]
+
+
+def test_numbers_have_the_digits_that_they_need():
+    narrow = [float(drawn({"a": "interval(100000000, 100000001)"}, number)["a"]) for number in range(20)]
+    assert len(set(narrow)) > 17 and all(1e8 <= value <= 1e8 + 1 for value in narrow)
+    assert all(len(drawn({"a": "interval(0, 1)"}, number)["a"]) <= 8 for number in range(20))
+
+
+def test_a_large_grid_is_counted_and_not_made():
+    space = parsing.space_of(dict.fromkeys("abcdef", "range(1000)"))
+    assert space.size() == 10**18
 
 
 def test_all_mistakes_are_told_together():

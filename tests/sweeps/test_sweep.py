@@ -71,6 +71,19 @@ def test_mistakes_of_the_space_are_told_before_the_first_trial(dltrain, work):
             "sweep=grid: optimizer.lr=interval(1,2) has no end of values",
         ),
         (["sweep=grid", "optimizer.lr=1,2", "sweep.trials=1"], 2, "sweep.trials = 1: a grid has 2 points"),
+        (["sweep=tpe"], 2, "sweep=tpe: there is nothing to search. Give a setting several values, or an interval"),
+        (["sweep.trials=2,3", "seed=1,2"], 2, "sweep.trials=2,3: settings of the sweep itself cannot be searched"),
+        (["optimizer.lr=1,2", "optimizer.lr=3"], 2, "optimizer.lr is given twice, of which once with several values"),
+        (["optimizer.lr=range(1,10,0)"], 2, "optimizer.lr=range(1,10,0): cannot be searched: "),
+        (["model.dropout=interval(0,inf)"], 2, "interval(0, inf): both ends must be numbers, and finite"),
+        (["seed=1,2", "sweep.seeds=2"], 2, "sweep.seeds = 2: the seed is searched already. Leave out one of the two"),
+        (["trainer.batch_size=interval(1,8)"], 2, "trainer.batch_size = 4.521: must be a whole number at least 1."),
+        (["sweep.space={optimizer.lr: []}"], 2, "optimizer.lr=[]: there is no value in it"),
+        (
+            ["run_dir=x", "seed=1,2"],
+            2,
+            "run_dir = 'x': the runs of a sweep have folders in the sweep's. Name that with",
+        ),
         (["sweep=rndom", "optimizer.lr=1,2"], 2, "no sweep named 'rndom'. Did you mean 'random'?"),
         (["sweep.space={model.hiden: [1]}"], 2, "no setting 'model.hiden'. Did you mean 'model.hidden'?"),
         (
@@ -239,3 +252,29 @@ def test_korean_values_can_be_swept(listed, dltrain, work):
     assert answer.code == 0, answer.err
     swept = [trial.values["data.path"] for trial in Ledger(the_sweep(work).journal).trials()]
     assert swept == ["'가.txt'", "'나 다.txt'"]
+
+
+def test_no_point_of_a_list_is_drawn_twice(dltrain, work):
+    answer = dltrain(*QUICK, "-m", "sweep.trials=9", "optimizer.lr=0.1,0.2,0.3")
+    assert answer.code == 0, answer.err
+    values = [trial.values["optimizer.lr"] for trial in Ledger(the_sweep(work).journal).trials()]
+    assert sorted(values) == ["0.1", "0.2", "0.3"] != values
+    answer = dltrain("resume", the_sweep(work).path, "sweep.trials=4")
+    assert answer.code == 2 and "sweep.trials=4: there are no more than 3 points" in answer.err
+
+
+def test_the_weights_that_are_kept_are_those_that_rank_a_trial(dltrain, work):
+    assert dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.01", "sweep.metric=val/accuracy").code == 0
+    sweep = the_sweep(work)
+    saved = yaml.safe_load((sweep.best / "config.yaml").read_text())
+    assert saved["callbacks"]["checkpoint"]["monitor"] == "val/accuracy"
+    result = json.loads((sweep.best / "result.json").read_text())
+    assert float(leaderboard(sweep)[0]["val/accuracy"]) == result["best"]["value"]
+
+
+def test_a_folder_that_holds_something_else_is_not_taken(dltrain, work):
+    (work / "mine").mkdir()
+    (work / "mine" / "notes.txt").write_text("mine")
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2", "hydra.sweep.dir=mine")
+    assert (answer.code, answer.err) == (2, "error: mine is not empty. Name a new folder for the sweep\n")
+    assert [path.name for path in (work / "mine").iterdir()] == ["notes.txt"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 
@@ -100,6 +102,28 @@ def test_a_signal_saves_what_is_under_way(number, work, dltrain):
     for path in rows:
         assert (path.parent / "checkpoints" / "last.json").exists()
     assert [trial.status for trial in trials(work)] == ["running"] * 3
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_live_end_the_sweep(work):
+    (work / "site").mkdir()
+    (work / "site" / "sitecustomize.py").write_text(
+        "import os, sys\nif 'loky' in ' '.join(sys.orig_argv): os._exit(9)\n"
+    )
+    words = ["optimizer.lr=range(0.1,0.9,0.1)", "trainer.max_epochs=1", "sweep.workers=2"]
+    process = start(*QUICK, *words, "-m", cwd=work, PYTHONPATH=str(work / "site"))
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 5, told
+    assert "8 processes in a row ended before they had trained a trial. The last one: its process ended with" in told
+    assert "sweep.workers=1 trains in this process; then go on with: dltrain resume sweep" in told
+
+
+@pytest.mark.slow
+def test_closed_streams_are_no_obstacle(work):
+    words = " ".join([*QUICK, "optimizer.lr=0.1,0.2", "trainer.max_epochs=1", "sweep.workers=2", "-m"])
+    command = f"exec {sys.executable} -m dltrain {words} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], cwd=work, timeout=120).returncode == 0
+    assert [trial.status for trial in trials(work)] == ["done", "done"]
 
 
 @pytest.mark.parametrize(
