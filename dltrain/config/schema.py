@@ -97,11 +97,11 @@ class SweepSettings:
     )
     pruner: Literal["median", "halving", "hyperband"] | None = setting(
         "Ends trials early whose metric falls behind: median those worse than half of the others at the same "
-        "evaluation; halving all but the best third at the 1st, 3rd, 9th, ... part; hyperband as halving, with several "
-        "starts. Of several seeds or folds the first decides. null ends none."
+        "evaluation; halving all but the best third at a ninth and at a third of them; hyperband as halving, with "
+        "several starts. Of several seeds or folds the first decides. null ends none."
     )
     prune_after: int | None = setting(
-        "Evaluations that each trial has before it can be pruned; null takes a 27th of all, for median a tenth.", min=1
+        "Evaluations that each trial has before it can be pruned; null takes a ninth of all, for median a tenth.", min=1
     )
     max_time: str | float | None = setting(
         "Start no trial after this much time, as 90s, 30m or 1h30m; those under way are finished. "

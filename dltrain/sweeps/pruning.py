@@ -32,11 +32,11 @@ def build(name: str, evaluations: int, first: int | None) -> BasePruner:
         name: "median"; "halving": successive halving, asynchronous (Li et al. 2020, arXiv:1810.05934); "hyperband" (Li
             et al. 2018, arXiv:1603.06560).
         evaluations: that a trial has, at most.
-        first: how many a trial has at least; None takes a 27th of them, for median a tenth.
+        first: how many a trial has at least; None takes a ninth of them, for median a tenth.
     """
     if name == "median":
         return MedianPruner(_FIRST_WHOLE, n_warmup_steps=first or max(1, evaluations // 10))
-    least = min(evaluations, first or max(1, evaluations // _KEEPS_ONE_IN**3))
+    least = min(evaluations, first or max(1, evaluations // _KEEPS_ONE_IN**2))
     if name == "halving":
         return SuccessiveHalvingPruner(least, _KEEPS_ONE_IN)
     with warnings.catch_warnings():

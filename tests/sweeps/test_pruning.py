@@ -53,11 +53,11 @@ def ends_of(
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_halving_keeps_the_best_third_at_the_first_third_and_ninth_evaluation(sign):
+def test_halving_keeps_the_best_third_at_a_ninth_and_at_a_third(sign):
     direction = "minimize" if sign == 1 else "maximize"
     values = [sign * value for value in (3, 1, 2, 4, 1.5, 1.2, 0.5)]
-    assert ends_of("halving", values, 26, direction=direction) == [None, None, 1, 1, 1, 3, None]
-    assert ends_of("halving", values, 54, direction=direction) == [None, None, 2, 2, 2, 6, None]
+    assert ends_of("halving", values, 8, direction=direction) == [None, None, 1, 1, 1, 3, None]
+    assert ends_of("halving", values, 18, direction=direction) == [None, None, 2, 2, 2, 6, None]
     assert ends_of("halving", values, 26, first=4, direction=direction) == [None, None, 4, 4, 4, 12, None]
 
 
@@ -72,7 +72,7 @@ def test_median_ends_what_is_worse_than_half_of_those_that_are_done(sign):
 
 def test_hyperband_begins_at_several_evaluations():
     ends = ends_of("hyperband", [1.0, *(2.0 + number for number in range(24))], 26)
-    assert ends[0] is None and set(ends) == {None, 1, 3, 9}
+    assert ends[0] is None and set(ends) == {None, 2, 6, 18}
     assert set(ends_of("hyperband", [1.0] * 25, 26)) == {None}  # equals
     assert set(ends_of("hyperband", [1.0, *(2.0 + number for number in range(24))], 26, first=5)) == {None, 5, 15}
 
@@ -209,11 +209,11 @@ def test_what_has_come_to_its_last_evaluation_is_not_pruned(dltrain, work):
 
 
 def test_evaluations_of_steps_count_as_those_of_epochs(dltrain, work):
-    """Of 54 evaluations a trial has two before it can be pruned; here an epoch has 3 steps."""
-    steps = ["trainer.max_epochs=54", "trainer.evaluate_every_epochs=null", "trainer.evaluate_every_steps=3"]
+    """Of 18 evaluations a trial has two before it can be pruned; here an epoch has 3 steps."""
+    steps = ["trainer.max_epochs=18", "trainer.evaluate_every_epochs=null", "trainer.evaluate_every_steps=3"]
     answer = dltrain(*QUICK, *steps, "-m", "optimizer.lr=0.1,1e-4", "sweep.pruner=halving", "hydra.sweep.dir=mine")
     assert answer.code == 0, answer.err
-    assert [len(rows_of(SweepFolder(work / "mine").trial(number))) for number in (0, 1)] == [54, 2]
+    assert [len(rows_of(SweepFolder(work / "mine").trial(number))) for number in (0, 1)] == [18, 2]
 
 
 def test_a_pruner_changes_no_bit_of_what_it_leaves(pruned, whole):
