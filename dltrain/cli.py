@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 from types import ModuleType
 
 from dltrain import __version__, config_files, user_code
@@ -57,10 +56,10 @@ def main() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the end)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # by the workers of a sweep, as these three are
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 (until the end)
     arguments = sys.argv[1:]
     if not arguments or arguments[0] == "resume" or arguments[0] not in VERBS:  # a training
         from dltrain import console
