@@ -180,8 +180,11 @@ def test_a_killed_worker_takes_no_other_trial_with_it(folders: tuple[Path, Path]
     process = _CONTEXT.Process(target=_run, args=(str(killed), overrides))
     process.start()
     generator = random.Random(10)
-    for _ in range(5):
+    for kill in range(5):
         process.join(generator.uniform(0.5, 2.0))
+        until = time.monotonic() + 60
+        while _ended(killed) < 4 * kill and process.is_alive() and time.monotonic() < until:
+            time.sleep(0.05)  # so that no trial is hit twice, which would be given up
         workers = [pid for pid in workers_of(process.pid or 0) if _is_training(pid)]
         for worker in workers[:1]:
             with contextlib.suppress(ProcessLookupError):
@@ -193,6 +196,11 @@ def test_a_killed_worker_takes_no_other_trial_with_it(folders: tuple[Path, Path]
     for one, other in zip(trials, again, strict=True):
         assert one[:4] == other[:4]
         line.survived += 1
+
+
+def _ended(folder: Path) -> int:
+    """Returns how many trials of a sweep have come to their end."""
+    return len([path for path in folder.glob("sweep/trials/*/result.json") if '"running"' not in path.read_text()])
 
 
 def _is_training(pid: int) -> bool:
