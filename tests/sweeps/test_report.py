@@ -236,7 +236,7 @@ def test_a_key_that_no_parameter_stands_for_has_its_texts(sweep):
 
 
 def test_texts_that_are_cut_off_alike_stay_apart(sweep):
-    paths = [f"/work/shared/data/korean/{name}" for name in "abc"]
+    paths = [f"/a/long/folder/of/data/korean/{name}" for name in "abc"]
     it = sweep(lambda trial: ({"path": trial.suggest_categorical("path", paths)}, trial.number + 1.0))
     for path in paths:
         it.study.enqueue_trial({"path": path})
