@@ -16,7 +16,7 @@ import traceback
 from types import ModuleType
 
 from dltrain import __version__, config_files, user_code
-from dltrain.errors import DltrainError, MachineError, Stopped, did_you_mean
+from dltrain.errors import ConfigError, DltrainError, MachineError, Stopped, did_you_mean
 from dltrain.redaction import redacted
 
 # Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
@@ -96,6 +96,9 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             print(f"error: the disk is full: {error.filename or 'standard output'} cannot be written", file=sys.stderr)
             return MachineError.exit_code
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # wherever a name is looked for as a file
+            print(f"error: no file can have a name as long as this: {str(error.filename)[-60:]}", file=sys.stderr)
+            return ConfigError.exit_code
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _NEEDED:
             print(
                 f"error: '{error.name}', which dltrain needs, is not installed. Install dltrain again", file=sys.stderr

@@ -28,7 +28,10 @@ from dltrain.errors import ConfigError, did_you_mean
 from dltrain.overrides import apart, check_syntax, first_line, parse, put, quote
 
 # What Hydra, OmegaConf and PyYAML raise for YAML files and overrides that cannot be used.
-_UNUSABLE = (HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError, RecursionError)
+_UNUSABLE = (
+    *(HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError, RecursionError),
+    TypeError,  # of a list in the list of a group's options: scheduler=[[cosine]]
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None, root: P
                 if override.key_or_group in config_files.GROUPS and isinstance(override.value(), list):
                     composed.choices[override.key_or_group] = str(override.value())
             return composed
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
+        except _UNUSABLE as error:
             problems = _diagnose(quoted, folders)
             raise ConfigError(*(problems or [_explained(error)])) from error
 

@@ -649,3 +649,13 @@ def test_without_a_terminal_there_are_plain_lines(dltrain):
     lines = [line for line in answer.err.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines][:3] == ["1/3", "2/3", "3/3"]
     assert "\r" not in answer.err
+
+
+def test_a_name_that_no_file_can_have_is_told(dltrain, work):
+    answer = dltrain("check", "data=gate", "model=mlp", f"model.init_from={'1' * 300}")
+    assert (answer.code, answer.err) == (2, f"error: no file can have a name as long as this: {'1' * 60}\n")
+
+
+def test_a_list_in_the_list_of_a_group_is_told(dltrain, work):
+    answer = dltrain("check", "data=gate", "model=mlp", "scheduler=[[[cosine]]]")
+    assert answer.code == 2 and answer.err.startswith("error: no scheduler named '[['cosine']]'.")
