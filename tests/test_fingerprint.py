@@ -98,11 +98,11 @@ def test_the_checkpoint_tells_where_the_task_file_is_lost_or_edited(run, dltrain
 
 def test_a_run_of_an_older_version_has_one_hash_over_everything(run, dltrain, work):
     task = json.loads((run / "task.json").read_text())
-    from dltrain.commands import runs
+    from dltrain import saved
     from dltrain.config import load
     from dltrain.run_folder import RunFolder
 
-    data = registry.build("data", load(runs.saved_config(RunFolder(run))).data)
+    data = registry.build("data", load(saved.saved_config(RunFolder(run))).data)
     old = {"task": task["task"], "preprocessing": task["preprocessing"], "fingerprint": _of_version_0_1(data)}
     (run / "task.json").write_text(json.dumps(old))
     assert dltrain("evaluate", "run").code == 0

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from dltrain import run_folder
-from dltrain.commands import runs
+from dltrain.commands import one_run
 from dltrain.errors import ConfigError, MachineError
 from dltrain.sweeps.folder import find_sweep
 
@@ -66,7 +66,7 @@ def _curves(name: str) -> tuple[str, Path]:
 
 
 def _of_run(name: str) -> tuple[Path, Path]:
-    run = runs.find(name)
+    run = one_run.find(name)
     return run.path, run.tensorboard
 
 

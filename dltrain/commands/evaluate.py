@@ -9,7 +9,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from dltrain.commands import runs
+from dltrain import saved
+from dltrain.commands import one_run
 from dltrain.run_folder import RunFolder, write_json
 
 if TYPE_CHECKING:
@@ -19,19 +20,19 @@ _MAX_CLASSES_SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    runs.add_run_argument(parser)
+    one_run.add_run_argument(parser)
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
         help="default: test where the data has one, else validation",
     )
-    runs.add_checkpoint_argument(parser)
+    one_run.add_checkpoint_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    folder = runs.find(arguments.run)
-    config = runs.load_config(runs.saved_config(folder), arguments, folder)
+    folder = one_run.find(arguments.run)
+    config = one_run.load_config(saved.saved_config(folder), arguments, folder)
 
     from dltrain import device
     from dltrain.coefficients import coefficients_of

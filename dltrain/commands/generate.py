@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from dltrain.commands import runs
+from dltrain import saved
+from dltrain.commands import one_run
 from dltrain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _WIDEST_BEAM = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    runs.add_run_argument(parser)
+    one_run.add_run_argument(parser)
     parser.add_argument("prompt", help="the beginning of the text; for a model of pairs what it answers")
     parser.add_argument(
         "-n",
@@ -41,19 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="0 (default) takes the likeliest; higher is bolder",
     )
     parser.add_argument("--seed", type=int, help="seed of the draws above temperature 0")
-    runs.add_checkpoint_argument(parser)
+    one_run.add_checkpoint_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    folder = runs.find(arguments.run)
-    task = runs.saved_task(folder)
+    folder = one_run.find(arguments.run)
+    task = saved.saved_task(folder)
     if task.kind not in ("next_token", "seq2seq"):
         raise ConfigError(
             f"{folder.path} is trained for {task.kind}, not to write text: generate needs a run that is trained for "
             "next_token or seq2seq"
         )
-    config = runs.load_config(runs.saved_config(folder), arguments, folder)
+    config = one_run.load_config(saved.saved_config(folder), arguments, folder)
 
     from dltrain import console
     from dltrain.generate import Choice

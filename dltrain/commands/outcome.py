@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dltrain import run_folder
-from dltrain.commands import runs
+from dltrain.commands import one_run
 
 if TYPE_CHECKING:
     from dltrain.data import Data
@@ -39,7 +39,7 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     console.print(table)
     if best:
         console.print(f"best {best['metric']} {number(best['value'])} in epoch {best['epoch']}", markup=False)
-    fitted = runs.fitted_at_once(outcome.parts.config)  # so that epochs and steps say nothing
+    fitted = one_run.fitted_at_once(outcome.parts.config)  # so that epochs and steps say nothing
     counts = "" if fitted else f": {result['epochs']} epochs, {result['steps']} steps"
     ended = f"{result['stop_reason']}{counts} in {duration(result['seconds'])}"
     console.print(ended, markup=False, soft_wrap=True)
@@ -56,7 +56,7 @@ def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
     newest = run_folder.all_runs()[-1:]
     name = "last" if any(found.path == run for found in newest) else run
     steps = []
-    longer = runs.longer(outcome.parts.config, outcome.result)
+    longer = one_run.longer(outcome.parts.config, outcome.result)
     if outcome.folder.checkpoints.is_dir():
         meaning = "all figures, and which classes are mistaken"
         if data.task.kind == "next_token":

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dltrain import resume_rules
-from dltrain.commands import runs, sweep
+from dltrain import resume_rules, saved
+from dltrain.commands import one_run, sweep
 from dltrain.errors import ConfigError
 from dltrain.run_folder import RunFolder
 from dltrain.sweeps.folder import find_sweep
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    runs.add_run_argument(parser)
+    one_run.add_run_argument(parser)
     parser.set_defaults(overrides_between_flags=True)
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="what changes: trainer.max_epochs=400"
@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         return sweep.resume(found, arguments.overrides, arguments.retry_failed)
     if arguments.retry_failed:
         raise ConfigError(f"--retry-failed: {arguments.run} is no sweep")
-    folder = runs.find(arguments.run)
-    before = container = runs.saved_config(folder)
+    folder = one_run.find(arguments.run)
+    before = container = saved.saved_config(folder)
     if arguments.overrides:
         from dltrain import compose
 
@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
         refused = resume_rules.refusals(resume_rules.differences(before, container), folder.path, container)
         if refused:
             raise ConfigError(*refused)
-    return go_on(folder, runs.load_config(container, arguments, folder), container, arguments.overrides, arguments.run)
+    return go_on(
+        folder, one_run.load_config(container, arguments, folder), container, arguments.overrides, arguments.run
+    )
 
 
 def go_on(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str], name: str) -> int:
@@ -56,10 +58,10 @@ def go_on(folder: RunFolder, config: Config, container: dict[str, Any], override
     if outcome is None:
         reason = folder.read_result().get("stop_reason")
         print(f"{folder.path} is finished ({reason}); nothing is left to do.")
-        changes = resume_rules.differences(runs.saved_config(folder), container)
+        changes = resume_rules.differences(saved.saved_config(folder), container)
         if changes:
             print(f"Nothing was changed: {', '.join(map(str, changes))} would train nothing.")
-        longer = " ".join(runs.longer(config, folder.read_result()))
+        longer = " ".join(one_run.longer(config, folder.read_result()))
         if longer:
             print(f"Train longer with: dltrain resume {name} {longer}")
         return 0

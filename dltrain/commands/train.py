@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files, resume_rules
-from dltrain.commands import resume, runs
+from dltrain import config_files, resume_rules, saved
+from dltrain.commands import one_run, resume
 from dltrain.commands.outcome import print_outcome
 from dltrain.errors import ConfigError
 from dltrain.run_folder import RunFolder
@@ -38,7 +38,7 @@ def _go_on(folder: RunFolder, container: dict[str, Any], parsed: argparse.Namesp
     Raises:
         ConfigError: the run was started with other settings, of those that may not change.
     """
-    before = runs.saved_config(folder)
+    before = saved.saved_config(folder)
     container = resume_rules.with_own(before, container)
     changes = resume_rules.differences(before, container)
     words = [override.lstrip("+~").partition("=")[0] for override in parsed.overrides]
@@ -50,7 +50,7 @@ def _go_on(folder: RunFolder, container: dict[str, Any], parsed: argparse.Namesp
         refused[-1] += f"\nOr go on with the run as it was: dltrain resume {folder.path}"
         raise ConfigError(*refused)
     overrides = [change.override for change in changes]
-    return resume.go_on(folder, runs.load_config(container, parsed, folder), container, overrides, str(folder.path))
+    return resume.go_on(folder, one_run.load_config(container, parsed, folder), container, overrides, str(folder.path))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -1,17 +1,15 @@
-"""What the verbs share that work on a run: its argument, its config, its task, its model."""
+"""What the verbs share that work on one run: its argument, its config, and what lets it train longer."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files, run_folder
-from dltrain.errors import CheckpointError
+from dltrain import run_folder, saved
 from dltrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from dltrain.config import Config
-    from dltrain.data import Task
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
@@ -35,39 +33,9 @@ def find(name: str) -> RunFolder:
     return run_folder.find_run(name)
 
 
-def saved_config(folder: RunFolder) -> dict[str, Any]:
-    """Returns the config of a run as plain values.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    import yaml
-
-    try:
-        container = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark is not None else ""
-        raise CheckpointError(f"{folder.config} is damaged: it is no YAML{line}") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise CheckpointError(f"{folder.config} cannot be read: {error}") from error
-    if not isinstance(container, dict):
-        raise CheckpointError(f"{folder.config} holds no settings")
-    problem = config_files.too_large(container)
-    if problem is not None:
-        raise CheckpointError(f"{folder.config}: {problem}")
-    return config_files.completed(container)
-
-
 def load_config(container: dict[str, Any], arguments: argparse.Namespace, folder: RunFolder) -> Config:
-    """Returns a run's config, checked.
-
-    Modules of the user's are looked for in ``--config-dir`` too; one that came with the run, as in a folder that a
-    stranger sends, is never run.
-    """
-    from dltrain import config
-
-    return config.load(container, tuple(config_files.user_dirs(arguments.config_dir)), distrusted=folder.path)
+    """Returns a run's config, checked; modules of the user's are looked for in ``--config-dir`` too."""
+    return saved.load_config(container, folder, arguments.config_dir)
 
 
 def longer(config: Config, result: dict[str, Any]) -> list[str]:
@@ -93,10 +61,3 @@ def fitted_at_once(config: Config) -> bool:
 
     factory = registry.find("model", config.model.name).factory
     return isinstance(factory, type) and issubclass(factory, FittedModel)
-
-
-def saved_task(folder: RunFolder) -> Task:
-    """Returns the task that a run's model was built for, without reading its data."""
-    from dltrain.data.contract import task_from_dict
-
-    return task_from_dict(folder.read_task()["task"])

@@ -8,21 +8,21 @@ import shutil
 import pytest
 
 from dltrain import run_folder
-from dltrain.commands import runs as verbs
+from dltrain.commands import one_run
 
 CONFIG, CHECKPOINT = 2, 4
 
 
 def test_a_run_is_found_by_folder_part_of_its_name_and_last(runs):
     iris, korean = runs
-    assert verbs.find("last").path == korean
-    assert verbs.find(str(iris)).path == iris
-    assert verbs.find(f"{iris}/").path == iris
-    assert verbs.find(str(iris.absolute())).path == iris.absolute()
-    assert verbs.find("iris").path == iris
-    assert verbs.find(korean.name[-4:]).path == korean
+    assert one_run.find("last").path == korean
+    assert one_run.find(str(iris)).path == iris
+    assert one_run.find(f"{iris}/").path == iris
+    assert one_run.find(str(iris.absolute())).path == iris.absolute()
+    assert one_run.find("iris").path == iris
+    assert one_run.find(korean.name[-4:]).path == korean
     os.utime(iris / "run.lock")
-    assert verbs.find("last").path == iris
+    assert one_run.find("last").path == iris
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_a_run_right_below_runs_is_found(runs):
     mine = runs[0].parent.parent / "mine"
     shutil.copytree(runs[0], mine)
     os.utime(mine / "run.lock")
-    assert verbs.find("mine").path == mine == verbs.find("last").path
-    assert verbs.find("mine/").path == mine
+    assert one_run.find("mine").path == mine == one_run.find("last").path
+    assert one_run.find("mine/").path == mine
     assert [run.path for run in run_folder.all_runs()] == [*runs, mine]
 
 
@@ -105,6 +105,6 @@ def test_trials_of_a_sweep_are_runs_too(runs, work):
     trial = work / "runs" / "sweeps" / "2026-01-01_00-00-00-grid-abcd" / "trials" / "0"
     shutil.copytree(runs[0], trial)
     os.utime(trial / "run.lock")
-    assert verbs.find("last").path.name == "0"
-    assert verbs.find("grid-abcd").path.name == "0"
+    assert one_run.find("last").path.name == "0"
+    assert one_run.find("grid-abcd").path.name == "0"
     assert len(run_folder.all_runs()) == 3
