@@ -39,6 +39,7 @@ VERBS = {
 _NEEDED = (
     *("torch", "hydra", "omegaconf", "yaml", "rich", "tensorboard", "numpy", "safetensors", "packaging"),
     *("pyarrow", "PIL", "tokenizers", "pooch", "requests", "urllib3", "optuna", "joblib", "plotly", "cmaes"),
+    *("matplotlib", "fontTools", "pandas", "scipy"),
 )
 
 _EXAMPLES = """\

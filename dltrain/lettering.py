@@ -1,6 +1,7 @@
 """Letters in pictures: a font that has the letters of given words, Hangul for one, or numbers in place of the words.
 
-Pillow brings a font of Latin letters. For others the fonts of this machine are looked through; nothing is downloaded.
+Pillow brings a font of Latin letters, and dltrain one of Hangul. For others the fonts of this machine are looked
+through; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dltrain import fonts
 from dltrain.console import log
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     Font = FreeTypeFont | ImageFont
 
-# Fonts that are looked at first: plain ones with the letters of Korean, Chinese and Japanese, as their files are named.
+# Fonts that are looked at first: plain ones with the letters of Chinese and Japanese too, as their files are named.
 _FIRST = ("nanumgothic", "nanumbarungothic", "notosanskr", "notosanscjk", "sourcehansans", "malgun", "applesdgothic",
           "applegothic", "undotum", "baekmuk", "dejavusans", "droidsansfallback", "unifont")  # fmt: skip
 _MOST_FONTS = 500
@@ -56,6 +58,8 @@ def _font_with(letters: frozenset[str]) -> str | None:
     """Returns the file of a font that has the letters, "" for Pillow's own, or None."""
     if not _lacking(_font(None, 16), letters):
         return ""
+    if not _lacking(_font(str(fonts.HANGUL), 16), letters):
+        return str(fonts.HANGUL)
     return _file_with(letters, tuple(_folders()))
 
 
@@ -122,6 +126,6 @@ def _font(path: str | None, size: int) -> Font:
 def _say_missing(letter: str) -> None:
     log.warning(
         "no font of this machine has the letter %s: pictures name such classes by their number. Install one that has "
-        "it, for Korean such as fonts-nanum (apt install fonts-nanum), or put a .ttf file into ~/.local/share/fonts",
+        "it, such as fonts-noto-cjk (apt install fonts-noto-cjk), or put a .ttf file into ~/.local/share/fonts",
         letter,
     )

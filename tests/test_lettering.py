@@ -28,11 +28,18 @@ def test_latin_letters_need_no_font_of_the_machine(caplog):
     assert not caplog.messages
 
 
+def test_korean_needs_no_font_of_the_machine(caplog):
+    words = Lettering(["고양이", "뷁", "dog (1)"])
+    assert words.labels == ["고양이", "뷁", "dog (1)"] and not caplog.messages
+    shapes = {bytes(words.font(16).getmask(letter)) for letter in "고양이뷁\uffff"}
+    assert len(shapes) == 5  # none is the box that stands for a letter which a font lacks
+
+
 def test_words_without_a_font_stand_as_numbers_and_that_is_said_once(caplog):
-    assert Lettering(["고양이", "dog", "말"]).labels == ["0", "dog", "2"]
-    assert Lettering(["고양이"]).labels == ["0"]
+    assert Lettering(["แมว", "dog", "ม้า"]).labels == ["0", "dog", "2"]
+    assert Lettering(["แมว"]).labels == ["0"]
     (said,) = caplog.messages
-    assert said.startswith("no font of this machine has the letter 고: pictures name such classes by their number.")
+    assert said.startswith("no font of this machine has the letter ม: pictures name such classes by their number.")
 
 
 def test_a_font_that_has_the_letters_is_found_among_files_that_are_none(tmp_path, caplog):
@@ -41,12 +48,12 @@ def test_a_font_that_has_the_letters_is_found_among_files_that_are_none(tmp_path
         pytest.skip("needs DejaVuSans.ttf in /usr/share/fonts")
     (tmp_path / "fonts" / "NanumGothic.ttf").write_bytes(b"no font at all")
     shutil.copy(found[0], tmp_path / "fonts" / "some.ttf")
-    words = Lettering(["Жук", "λ"])
-    assert words.labels == ["Жук", "λ"] and not caplog.messages
+    words = Lettering(["Շուն", "Ք"])
+    assert words.labels == ["Շուն", "Ք"] and not caplog.messages
     assert words.font(14).path == str(tmp_path / "fonts" / "some.ttf")
-    assert words.font(14).getmask("Ж").getbbox() is not None
+    assert words.font(14).getmask("Շ").getbbox() is not None
 
 
 def test_decomposed_hangul_is_composed():
-    assert Lettering(["\u1106\u1161\u11af", "a"]).labels == ["0", "a"]
+    assert Lettering(["\u1106\u1161\u11af", "a"]).labels == ["말", "a"]
     assert Lettering(["e\u0301"]).labels in (["é"], ["0"])
