@@ -7,29 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from dltrain.data import IGNORED, Task, Tensors, size_of
+from dltrain.directions import HIGHER_IS_BETTER as HIGHER_IS_BETTER
+from dltrain.directions import is_higher_better as is_higher_better
 from dltrain.errors import ConfigError, did_you_mean
-from dltrain.figures import auroc, precision_recall_f1, regression_figures
+from dltrain.figures import auroc, perplexity, precision_recall_f1, regression_figures
 from dltrain.losses import HeadsLoss, Loss, by_head, count_targets
-
-# True where a larger value is better.
-HIGHER_IS_BETTER = {
-    "loss": False,
-    "accuracy": True,
-    "top5": True,
-    "precision": True,
-    "recall": True,
-    "f1": True,
-    "auroc": True,
-    "perplexity": False,
-    "mae": False,
-    "rmse": False,
-    "r2": True,
-}
 
 # Outputs are kept back until so many batches or numbers have come, then turned into sums at once: a metric then
 # costs next to nothing a step. The limits count from fixed batches, so that a resumed run sums in the same order.
@@ -72,11 +58,6 @@ def metric_names(task: Task, evaluating: bool = False, loss: Loss | None = None)
 def _ranking(task: Task, evaluating: bool) -> list[str]:
     of_two = task.kind == "binary" or (task.kind == "multiclass" and task.output_size == 2)
     return ["auroc"] if of_two and evaluating else []
-
-
-def is_higher_better(monitor: str) -> bool:
-    """Tells whether a larger value of a metric such as "val/accuracy" is better; of an unknown one it is not."""
-    return HIGHER_IS_BETTER.get(monitor.rpartition("/")[2], False)
 
 
 def confusion_size(task: Task) -> int:
@@ -218,8 +199,7 @@ class Metrics:
         if self.confusion is not None:
             figures.update(precision_recall_f1(self.confusion))
         if "perplexity" in self.names:
-            with np.errstate(over="ignore"):  # beyond the range of floats it is infinite
-                figures["perplexity"] = float(np.exp(np.float64(sums["surprise"] / count)))
+            figures["perplexity"] = float(perplexity(sums["surprise"], count))
         if self.task.kind == "regression":
             figures.update(regression_figures(count, sums, self.task.target_scale))
         if "auroc" in self.names:

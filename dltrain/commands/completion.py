@@ -44,7 +44,7 @@ complete -c dltrain -f -a '(dltrain __complete 1 -- (commandline -opc) (commandl
 
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
-_WITH_RUN = ("resume", "evaluate", "generate", "board")
+_WITH_RUN = ("resume", "evaluate", "generate", "compare", "board")
 _WITH_CONFIG = ("lr-find", "summary", "check", "explain")
 
 
@@ -82,8 +82,11 @@ def candidates(before: list[str], word: str) -> list[str]:
         found += SCRIPTS
     elif verb in _WITH_RUN:
         found += ["last", *[str(run.path) for run in run_folder.all_runs()[-50:]]] if "=" not in word else []
-        if verb == "resume":
+        if verb in ("resume", "compare"):
             found += _settings(word)
+    elif verb == "runs":
+        found += ["prune"] if len(before) == 1 else []
+        found += _settings(word)
     elif verb is None or verb in _WITH_CONFIG:
         found += _settings(word, explain=verb == "explain")
     return [candidate for candidate in found if candidate.startswith(word)]

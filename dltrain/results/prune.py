@@ -1,0 +1,289 @@
+"""Removing runs that a rule selects: listed first, asked for, and each of them whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dltrain import run_folder
+from dltrain.errors import ConfigError, DltrainError, MachineError
+from dltrain.results import columns, folders
+from dltrain.results.record import Run, goodness
+from dltrain.results.selection import select
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is to be removed.
+
+    Attributes:
+        words: names and comparisons, as ``dltrain runs`` takes them.
+        trials: those of sweeps as well.
+        keep_best: how many of the selected runs stay; None where none does for that.
+        by: the figure that says which are best.
+        checkpoints_only: remove what lies in their checkpoints, and nothing else.
+    """
+
+    words: list[str]
+    trials: bool = False
+    keep_best: int | None = None
+    by: str = "best"
+    checkpoints_only: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One folder that is to be removed.
+
+    Attributes:
+        path: the folder.
+        locks: lock files to be held meanwhile, so that nobody begins to work there.
+        busy: those that nobody may hold: of a sweep's trials, which may be thousands.
+        size: bytes of all its files.
+        what: of which run or sweep it is.
+    """
+
+    path: str
+    locks: list[str]
+    busy: list[str]
+    size: int
+    what: str
+
+
+@dataclass
+class Plan:
+    """What would be removed, and why some of what was selected would not.
+
+    Attributes:
+        kept: a note for each that stays.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return sum(item.size for item in self.items)
+
+
+def plan(rule: Rule) -> Plan:
+    """Returns what a rule selects.
+
+    Raises:
+        ConfigError: there is no rule, or it names something that there is not.
+    """
+    if not rule.words and rule.keep_best is None:
+        raise ConfigError(
+            "'runs prune' needs a rule, such as status=failed, 'age>30d' or --keep-best 10; 'dltrain runs' with the "
+            "same words shows what they select"
+        )
+    selection = select(rule.words, rule.trials)
+    runs = selection.runs
+    found = Plan()
+    if selection.why_none:
+        found.kept.append(selection.why_none)
+    if rule.keep_best is not None:
+        best = _best(runs, selection.keys.find(rule.by), rule.keep_best)
+        found.kept += [f"{run.path} stays: it is among the best {rule.keep_best}" for run in best]
+        runs = [run for run in runs if run not in best]
+    if rule.checkpoints_only:
+        for run in runs:
+            _add(found, f"{run.path}/{CHECKPOINTS}", [f"{run.path}/{folders.LOCK}"], f"checkpoints of {run.path}")
+        return found
+    whole = _whole_sweeps(runs)
+    for sweep, inside in whole.items():
+        busy = [f"{run.path}/{folders.LOCK}" for run in inside]
+        what = f"{sweep}, the whole sweep: {len(inside):,} run{'' if len(inside) == 1 else 's'}"
+        _add(found, sweep, [f"{sweep}/{folders.SWEEP_LOCK}"], what, busy)
+    gone = {run.path for inside in whole.values() for run in inside}
+    for run in runs:
+        if run.path not in gone:
+            _add_run(found, run)
+    return found
+
+
+def _best(runs: Sequence[Run], key: str, count: int) -> list[Run]:
+    """
+    Raises:
+        ConfigError: of none of the runs it can be said how good it is by the key.
+    """
+    known = [(value, run) for run in runs if (value := goodness(run, key)) is not None]
+    if runs and not known:
+        raise ConfigError(f"--by {key}: none of the runs has such a figure")
+    return [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)[:count]]
+
+
+def _whole_sweeps(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Returns the sweeps all of whose runs are selected, with these."""
+    inside: dict[str, list[Run]] = {}
+    for run in runs:
+        sweep = folders.sweep_of(run.path)
+        if sweep is not None:
+            inside.setdefault(sweep, []).append(run)
+    return {sweep: own for sweep, own in inside.items() if {run.path for run in own} == set(folders.trials(sweep))}
+
+
+def _add_run(found: Plan, run: Run) -> None:
+    sweep = folders.sweep_of(run.path)
+    locks = [f"{run.path}/{folders.LOCK}"]
+    if sweep is not None:
+        best = Path(sweep, "best")
+        if best.is_symlink() and best.resolve() == Path(run.path).resolve():
+            found.kept.append(f"{run.path} stays: it is the best run of its sweep")
+            return
+        locks.append(f"{sweep}/{folders.SWEEP_LOCK}")
+    _add(found, run.path, locks, run.path)
+
+
+def _add(found: Plan, path: str, locks: list[str], what: str, busy: Sequence[str] = ()) -> None:
+    """Adds a folder, or a note why it stays."""
+    folder = Path(path)
+    linked = next((part for part in (folder, *map(Path, locks)) if part.is_symlink()), None)
+    if linked is not None:
+        found.kept.append(f"{what} stays: {linked} is a link")
+    elif any(map(folders.is_held, (*locks, *busy))):
+        found.kept.append(f"{what} stays: it is being trained")
+    elif folder.is_dir():
+        found.items.append(Item(path, locks, list(busy), folders.size_of(path), what))
+
+
+# --- removed ----------------------------------------------------------------------------------------------
+
+
+def run(rule: Rule, is_sure: bool) -> int:
+    """Lists what a rule selects, asks, and removes it.
+
+    Args:
+        is_sure: do not ask.
+
+    Raises:
+        ConfigError: see ``plan``; or nobody is there to be asked.
+        MachineError: something could not be removed.
+    """
+    found = plan(rule)
+    for note in found.kept:
+        print(columns.printable(note), file=sys.stderr)
+    if not found.items:
+        print("nothing is removed", file=sys.stderr)
+        return 0
+    print(_listed(found), flush=True)
+    if not is_sure and not _agrees(found):
+        print("nothing is removed", file=sys.stderr)
+        return 0
+    removed = remove(found.items)
+    print(f"removed {columns.bytes_text(sum(item.size for item in removed))}", file=sys.stderr)
+    return 0
+
+
+def _listed(found: Plan) -> str:
+    sizes = [columns.bytes_text(item.size) for item in found.items]
+    width = max(map(len, [*sizes, columns.bytes_text(found.size)]))
+    lines = [f"{size:>{width}}  {columns.printable(item.what)}" for size, item in zip(sizes, found.items, strict=True)]
+    return "\n".join([*lines, f"{columns.bytes_text(found.size):>{width}}  in all: {_counted(found)}"])
+
+
+def _counted(found: Plan) -> str:
+    count = len(found.items)
+    return f"{count:,} folder{'' if count == 1 else 's'}"
+
+
+def _agrees(found: Plan) -> bool:
+    """Asks whether to go on.
+
+    Raises:
+        ConfigError: there is no terminal to ask at.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError("there is no terminal to ask at. With --yes they are removed")
+    print(f"Remove {_counted(found)}, {columns.bytes_text(found.size)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        print(file=sys.stderr)
+    return answer.strip().lower() in ("y", "yes")
+
+
+def remove(items: Sequence[Item]) -> list[Item]:
+    """Removes folders, each by renaming it first, so that a run is there whole or not at all.
+
+    Whatever ends the process midway, the runs that are left are whole; what was renamed is removed the next time.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        MachineError: some could not be; all others are.
+    """
+    _clear()
+    removed, problems = [], []
+    try:
+        for item in items:
+            try:
+                _remove(item)
+            except (OSError, DltrainError) as error:
+                problems.append(f"{item.path} stays: {getattr(error, 'strerror', None) or error}")
+            else:
+                removed.append(item)
+    except KeyboardInterrupt:
+        _clear()
+        left = sum(Path(item.path).exists() for item in items)
+        print(f"{len(items) - left:,} of {len(items):,} are removed, the others are as they were", file=sys.stderr)
+        raise
+    if problems:
+        raise MachineError("\n".join(problems))
+    return removed
+
+
+def _remove(item: Item) -> None:
+    folder = Path(item.path)
+    with _held(item.locks):
+        if folder.is_symlink() or any(map(folders.is_held, item.busy)):
+            raise MachineError("it is a link" if folder.is_symlink() else "it is being trained")
+        trash = folder.with_name(f"{folders.TRASH}{run_folder.random_letters()}-{folder.name}")
+        folder.rename(trash)
+        for name in (folders.CONFIG, folders.PLAN):  # no run any more for those either that look into hidden folders
+            (trash / name).unlink(missing_ok=True)
+    shutil.rmtree(trash)
+    above = folder.parent
+    if folder.name != CHECKPOINTS and run_folder.RUNS in above.parents and above.name not in ("trials", "sweeps"):
+        with contextlib.suppress(OSError):  # it holds other runs
+            above.rmdir()  # of a day, or of a trial with several runs
+
+
+@contextlib.contextmanager
+def _held(locks: Sequence[str]) -> Iterator[None]:
+    """Holds locks, so that nobody begins to train meanwhile.
+
+    Raises:
+        MachineError: another process has one.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in locks:
+            path = Path(name)
+            before = path.stat() if path.exists() else None
+            stack.enter_context(run_folder.lock(path, f"{path.parent} is being trained by another process"))
+            if before is None:
+                stack.callback(path.unlink, missing_ok=True)
+            else:  # its time says when the run was trained last
+                stack.callback(_date, path, (before.st_atime_ns, before.st_mtime_ns))
+        yield
+
+
+def _date(path: Path, times: tuple[int, int]) -> None:
+    if path.exists():
+        os.utime(path, ns=times)
+
+
+def _clear() -> None:
+    """Removes what a removal left that was ended midway."""
+    root, name = run_folder.RUNS, f"{folders.TRASH}*"
+    inside = ("", "*/", "*/*/", "sweeps/*/trials/", "sweeps/*/trials/*/", "sweeps/*/trials/*/*/")
+    for path in [path for place in inside for path in root.glob(f"{place}{name}")]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
