@@ -109,10 +109,26 @@ class Board:
             if self._writer is not None:
                 self._writer.add_text(tag, text, step)
 
-    def graph(self, traced: Any, inputs: torch.Tensor) -> None:
+    def pr_curve(self, tag: str, true_positives: torch.Tensor, false_positives: torch.Tensor, step: int) -> None:
+        """
+        Args:
+            true_positives, false_positives: (T,) how many samples are rightly and wrongly called positive at each of T
+                thresholds, from 0 to 1; at the first one all are.
+        """
+        with self._surviving():
+            if self._writer is None:
+                return
+            hits, alarms = true_positives.double(), false_positives.double()
+            # Where nothing is called positive, or nothing is, a figure counts as 0, as TensorBoard's own do.
+            precision, recall = hits / (hits + alarms).clamp(min=1), hits / hits[0].clamp(min=1)
+            counts = (hits, alarms, alarms[0] - alarms, hits[0] - hits, precision, recall)
+            self._writer.add_pr_curve_raw(tag, *counts, step, num_thresholds=len(hits))
+
+    def graph(self, traced: Any, inputs: Any) -> None:
         """
         Args:
             traced: as ``torch.jit.trace`` returns it.
+            inputs: a tensor, or a tuple of several, with which it was traced.
         """
         with self._surviving():
             if self._writer is not None:
@@ -128,13 +144,27 @@ class Board:
         with self._surviving():
             if self._writer is None:
                 return
-            from torch.utils.tensorboard.summary import hparams
-
             named = {f"best/{name}": value for name, value in figures.items()}
-            for summary in hparams({key: _number_or_text(text) for key, text in values.items()}, named):
+            for summary in _hparams({key: _number_or_text(text) for key, text in values.items()}, named):
                 self._writer._get_file_writer().add_summary(summary)
             for name, value in named.items():
                 self._writer.add_scalar(name, value, step)
+
+    def begin_session(self, values: dict[str, float | str]) -> None:
+        """Writes the settings of a run that is no part of a sweep, so that TensorBoard can compare it with others.
+
+        It says nothing of which of them matter or what came of them: TensorBoard finds out what differs among the runs
+        that it shows, and takes all their curves.
+        """
+        with self._surviving():
+            if self._writer is not None:
+                self._writer._get_file_writer().add_summary(_hparams(values, {})[1])
+
+    def end_session(self) -> None:
+        """Writes that a run with ``begin_session`` has come to its end."""
+        with self._surviving():
+            if self._writer is not None:
+                self._writer._get_file_writer().add_summary(_hparams({}, {})[2])
 
     def flush_if_due(self) -> None:
         """Lets readers see what was written, where the last time was ``flush_seconds`` ago."""
@@ -156,6 +186,14 @@ class Board:
         """Shows what a thread raised; not what TensorBoard's raises of the disk, which comes up in ours as well."""
         if not (isinstance(raised.exc_value, OSError) and type(raised.thread).__module__.startswith("tensorboard.")):
             self._excepthook(raised)
+
+
+def _hparams(values: dict[str, float | str], figures: dict[str, float]) -> tuple[Any, Any, Any]:
+    """Returns what TensorBoard knows hyper-parameters by: the experiment, the start of a session and its end."""
+    from torch.utils.tensorboard.summary import hparams
+
+    summaries: tuple[Any, Any, Any] = hparams(values, figures)
+    return summaries
 
 
 def _number_or_text(text: str) -> float | str:

@@ -7,9 +7,12 @@ Shapes: N texts that are written at once, V tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+
+Tell = Callable[[int], None]
 
 # A text's log-probability is divided by ((5 + tokens) / 6) ** LENGTH_PENALTY (Wu et al. 2016, eq. 14; the power is that
 # of Vaswani et al. 2017). Without it the shorter text would win, since each token makes a text less likely.
@@ -45,7 +48,21 @@ class Text(NamedTuple):
 def likeliest(
     writer: Writer, first: int, *, end: int | None, longest: int, beam: int, length_penalty: float = LENGTH_PENALTY
 ) -> Text:
-    """Searches the likeliest text with a beam, which a text that is over leaves (one place in it less).
+    """Returns the best of the texts that ``search`` finds."""
+    return search(writer, first, end=end, longest=longest, beam=beam, length_penalty=length_penalty)[0]
+
+
+def search(
+    writer: Writer,
+    first: int,
+    *,
+    end: int | None,
+    longest: int,
+    beam: int,
+    length_penalty: float = LENGTH_PENALTY,
+    tell: Tell | None = None,
+) -> list[Text]:
+    """Searches the likeliest texts with a beam, which a text that is over leaves (one place in it less).
 
     A beam of 1 takes the likeliest token each time. One as wide as there are texts finds the best of all.
 
@@ -53,9 +70,11 @@ def likeliest(
         first: the token that the texts go on from; it is no part of them.
         end: the token with which a text is over; None where only ``longest`` ends it.
         longest: tokens that are written at most, the end among them.
+        tell: is given each token of the one text of a beam of 1, as soon as it is found.
 
     Returns:
-        The text with the best score among those that are over or, if none is, among those cut off at ``longest``.
+        As many texts as the beam is wide, or as there are: those that are over, then those cut off at ``longest``, each
+        with the best score first.
     """
     texts, over = [Text((), 0.0)], list[Text]()
     parents, tokens = [0], [first]
@@ -68,6 +87,8 @@ def likeliest(
         for value, place in zip(values.tolist(), places.tolist(), strict=True):
             parent, token = divmod(place, logits.shape[1])
             text = Text((*known[parent].tokens, token), value)
+            if tell is not None and beam == 1:
+                tell(token)
             if token == end:
                 over.append(text)
             else:
@@ -76,20 +97,69 @@ def likeliest(
                 tokens.append(token)
         if not texts:
             break
-    return max(over or texts, key=lambda text: text.score(length_penalty))
+
+    def score(text: Text) -> float:
+        return text.score(length_penalty)
+
+    return [*sorted(over, key=score, reverse=True), *sorted(texts, key=score, reverse=True)]
 
 
 def drawn(
-    writer: Writer, first: int, *, end: int | None, longest: int, temperature: float, generator: torch.Generator
-) -> list[int]:
-    """Returns tokens that are drawn one after the other, each from softmax(logits / temperature).
+    writer: Writer,
+    first: int,
+    *,
+    end: int | None,
+    longest: int,
+    temperature: float,
+    generators: Sequence[torch.Generator],
+    top_k: int | None = None,
+    top_p: float | None = None,
+    tell: Tell | None = None,
+) -> list[list[int]]:
+    """Returns tokens that are drawn one after the other, each from softmax(logits / temperature), of N texts at once.
 
     Args:
-        first, end, longest: as for ``likeliest``.
+        first, end, longest: as for ``search``.
+        generators: of each text, so that a text does not depend on how many are drawn beside it.
+        top_k, top_p: see ``narrowed``.
+        tell: is given each token of a single text, as soon as it is drawn.
     """
-    tokens = [first]
-    while len(tokens) <= longest and (len(tokens) == 1 or tokens[-1] != end):
-        logits = writer.next_logits(torch.tensor([0]), torch.tensor(tokens[-1:]))[0]
-        chances = torch.softmax(logits / temperature, dim=0)
-        tokens.append(int(torch.multinomial(chances, 1, generator=generator)))
-    return tokens[1:]
+    texts: list[list[int]] = [[] for _ in generators]
+    writing = list(range(len(texts)))  # which are not over
+    parents, tokens = [0], [first]
+    for _ in range(longest):
+        logits = writer.next_logits(torch.tensor(parents), torch.tensor(tokens))
+        chances = narrowed(torch.softmax(logits / temperature, dim=1), top_k, top_p).expand(len(writing), -1)
+        for row, number in enumerate(writing):
+            texts[number].append(int(torch.multinomial(chances[row], 1, generator=generators[number])))
+            if tell is not None and len(texts) == 1:
+                tell(texts[number][-1])
+        # Before the first call there was one text, of which all go on.
+        kept = [(row, number) for row, number in enumerate(writing) if texts[number][-1] != end]
+        parents = [row if len(logits) > 1 else 0 for row, _ in kept]
+        writing = [number for _, number in kept]
+        tokens = [texts[number][-1] for number in writing]
+        if not writing:
+            break
+    return texts
+
+
+def narrowed(chances: torch.Tensor, top_k: int | None, top_p: float | None) -> torch.Tensor:
+    """Returns probabilities (N, V), those of unlikely tokens 0; the others do not add up to 1 then.
+
+    Args:
+        top_k: keeps so many of the likeliest tokens (Fan et al. 2018); of equals those with the lower number.
+        top_p: keeps the likeliest tokens that together have this probability, as few as do, of what ``top_k`` left (the
+            nucleus of Holtzman et al. 2020).
+    """
+    if top_k is None and top_p is None:
+        return chances
+    ordered, order = chances.sort(dim=1, descending=True, stable=True)
+    if top_k is not None:
+        ordered[:, top_k:] = 0
+    if top_p is not None:
+        shares = ordered.double() / ordered.double().sum(dim=1, keepdim=True)
+        before = shares.cumsum(dim=1) - shares  # of all that are likelier
+        before[:, 0] = 0  # the likeliest one stays, however small top_p is
+        ordered[before >= top_p] = 0
+    return torch.zeros_like(chances).scatter(1, order, ordered)

@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dltrain.console import log
 from dltrain.data.text.tokens import END, PADDING, START, TextCodec, join, tokenize
-from dltrain.decoding import Writer, drawn, likeliest
+from dltrain.decoding import Tell, Writer, drawn, search
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.models import device_of
 from dltrain.models.seq2seq import Seq2Seq
+from dltrain.unfolding import Unfolding
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the next token is chosen.
+    """How the next token is chosen, and how many texts are written.
 
     Attributes:
         beam: how many texts the search for the likeliest one keeps; 1 takes the likeliest token each time.
         temperature: 0 searches; above, tokens are drawn from softmax(logits / t).
-        seed: of the draws; None draws anew each time.
+        seed: of the draws of the first text, the second has the next number; None draws anew each time.
+        top_k, top_p: what is drawn from; see ``decoding.narrowed``.
+        samples: texts that are drawn, or the best that a beam finds.
     """
 
     beam: int = 1
     temperature: float = 0.0
     seed: int | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    samples: int = 1
 
-    def write(self, writer: Writer, first: int, end: int | None, longest: int) -> list[int]:
-        """Returns the tokens that follow ``first``, as ``decoding`` has it."""
+    def write(
+        self, writer: Writer, first: int, end: int | None, longest: int, tell: Tell | None = None
+    ) -> list[list[int]]:
+        """Returns the tokens of each text that follow ``first``, as ``decoding`` has it.
+
+        Args:
+            tell: is given each token of a single text that is not searched with a beam, as soon as it is known.
+        """
         if self.temperature == 0:
-            return list(likeliest(writer, first, end=end, longest=longest, beam=self.beam).tokens)
-        generator = torch.Generator()
-        if self.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(self.seed)
-        return drawn(writer, first, end=end, longest=longest, temperature=self.temperature, generator=generator)
+            found = search(writer, first, end=end, longest=longest, beam=self.beam, tell=tell)
+            return [list(text.tokens) for text in found[: self.samples]]
+        generators = [torch.Generator() for _ in range(self.samples)]
+        for number, generator in enumerate(generators):
+            if self.seed is None:
+                generator.seed()
+            else:
+                generator.manual_seed((self.seed + number) % 2**63)
+        return drawn(
+            writer,
+            first,
+            end=end,
+            longest=longest,
+            temperature=self.temperature,
+            generators=generators,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            tell=tell,
+        )
 
 
-@torch.inference_mode()
 def write_on(model: nn.Module, codec: TextCodec, prompt: str, num_tokens: int, choice: Choice) -> str:
     """Returns the prompt with ``num_tokens`` more tokens of a language model.
 
@@ -53,11 +78,33 @@ def write_on(model: nn.Module, codec: TextCodec, prompt: str, num_tokens: int, c
 
 def continued(model: nn.Module, codec: TextCodec, numbers: list[int], num_tokens: int, choice: Choice) -> str:
     """Returns the text of a prompt's token numbers, one at least, with ``num_tokens`` more of a language model."""
-    written = choice.write(_WritingOn(model.eval(), codec, numbers[:-1]), numbers[-1], None, num_tokens)
-    return join(codec.vocabulary.decode([*numbers, *written]), codec.kind)
+    return continuations(model, codec, numbers, num_tokens, choice)[0]
 
 
 @torch.inference_mode()
+def continuations(
+    model: nn.Module,
+    codec: TextCodec,
+    numbers: list[int],
+    num_tokens: int,
+    choice: Choice,
+    tell: Callable[[str], None] | None = None,
+) -> list[str]:
+    """Returns ``choice.samples`` texts, each as ``continued``.
+
+    Args:
+        tell: is given a single text that is not searched with a beam in pieces, while it is written.
+    """
+    unfolding = None if tell is None else Unfolding(codec, tell)
+    if unfolding is not None:
+        unfolding.add(*numbers)
+    writer = _WritingOn(model.eval(), codec, numbers[:-1])
+    texts = choice.write(writer, numbers[-1], None, num_tokens, None if unfolding is None else unfolding.add)
+    if unfolding is not None:
+        unfolding.finish()
+    return [join(codec.vocabulary.decode([*numbers, *written]), codec.kind) for written in texts]
+
+
 def answer(model: Seq2Seq, source: TextCodec, target: TextCodec, prompt: str, longest: int, choice: Choice) -> str:
     """Returns what a model of pairs writes for a prompt, of which it reads ``source.context`` tokens at most.
 
@@ -68,21 +115,52 @@ def answer(model: Seq2Seq, source: TextCodec, target: TextCodec, prompt: str, lo
     Raises:
         ConfigError: the prompt is empty, or the model has never seen any of it.
     """
+    return answered(model, source, target, read_question(source, prompt), longest, choice)
+
+
+def read_question(source: TextCodec, prompt: str) -> list[int]:
+    """As ``read_prompt``, and says how much of it a model of pairs reads."""
     numbers = read_prompt(source, prompt)
     if len(numbers) > source.context:
         log.info("of %d tokens of the prompt the first %d are read, as in training", len(numbers), source.context)
-    return answered(model, source, target, numbers, longest, choice)
+    return numbers
 
 
 def answered(
     model: Seq2Seq, source: TextCodec, target: TextCodec, numbers: list[int], longest: int, choice: Choice
 ) -> str:
     """Returns the answer to a prompt's token numbers, one at least, of which the first ``source.context`` are read."""
+    return answers(model, source, target, numbers, longest, choice)[0]
+
+
+@torch.inference_mode()
+def answers(
+    model: Seq2Seq,
+    source: TextCodec,
+    target: TextCodec,
+    numbers: list[int],
+    longest: int,
+    choice: Choice,
+    tell: Callable[[str], None] | None = None,
+) -> list[str]:
+    """Returns ``choice.samples`` answers, each as ``answered``.
+
+    Args:
+        tell: is given a single answer that is not searched with a beam in pieces, while it is written.
+    """
     numbers = numbers[: source.context]
     start, end = target.vocabulary.encode((START, END))
     unwritten = [PADDING, start, target.vocabulary.unknown]
-    written = choice.write(_Answering(model.eval(), numbers, unwritten), start, end, longest)
-    return join(target.vocabulary.decode(number for number in written if number != end), target.kind)
+    unfolding = None if tell is None else Unfolding(target, tell)
+
+    def take(number: int) -> None:
+        if unfolding is not None and number != end:
+            unfolding.add(number)
+
+    texts = choice.write(_Answering(model.eval(), numbers, unwritten), start, end, longest, take)
+    if unfolding is not None:
+        unfolding.finish()
+    return [join(target.vocabulary.decode(n for n in written if n != end), target.kind) for written in texts]
 
 
 def read_prompt(codec: TextCodec, prompt: str, *, quietly: bool = False) -> list[int]:
@@ -114,7 +192,9 @@ class _WritingOn(Writer):
 
     def next_logits(self, parents: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         self.texts = torch.cat((self.texts[parents], tokens.unsqueeze(1)), dim=1)
-        windows = torch.cat([self.codec.window(text) for text in self.texts.tolist()])
+        windows = self.texts[:, -self.codec.context :]
+        if self.codec.form != "stream":
+            windows = F.pad(windows, (self.codec.context - windows.shape[1], 0), value=PADDING)
         logits = self.model(windows.to(self.device))  # (N, V), or (N, T, V) where each step has one
         return _allowed(logits[:, -1] if logits.dim() == 3 else logits, self.unwritten)
 

@@ -73,13 +73,15 @@ def trained(dltrain, work):
 
 
 @pytest.mark.slow
-def test_the_curves_are_those_of_metrics_jsonl(trained):
+def test_the_curves_are_those_of_metrics_jsonl(trained, tmp_path_factory):
     port = free_port()
     rows = [json.loads(line) for line in (only_run(trained) / "metrics.jsonl").read_text().splitlines()]
-    with start("board", "last", "--port", str(port), cwd=trained) as board:
+    temporary = tmp_path_factory.mktemp("temporary")
+    with start("board", "last", "--port", str(port), cwd=trained, TMPDIR=str(temporary)) as board:
         try:
             tags = wait_for(lambda: ask(port, "tags"))
             (name,) = tags
+            assert name == only_run(trained).name
             logged = {key for key in rows[0] if "/" in key or key == "lr"}
             assert set(tags[name]) == logged
             for tag in logged:
@@ -96,9 +98,10 @@ def test_the_curves_are_those_of_metrics_jsonl(trained):
             os.killpg(board.pid, signal.SIGINT)
         out, err = board.communicate(timeout=60)
         assert board.returncode == 0
-        assert out.startswith(f"TensorBoard: http://127.0.0.1:{port}/")
-        assert "Traceback" not in err
+        assert out == f"TensorBoard: http://127.0.0.1:{port}/   (Ctrl-C ends it)\n"
+        assert err == f"showing {name}\n"
         wait_for(lambda: not processes_of_group(board.pid), seconds=10)
+    assert not list(temporary.glob("dltrain-board-*"))
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert [path.name for path in trained.iterdir()] == ["runs"]
@@ -126,6 +129,79 @@ def test_a_port_that_is_taken_is_told(trained, dltrain):
     assert answer.code == 5
     assert f"port {port} cannot be used: Address already in use" in answer.err
     assert dltrain("board", "last", "--port", "99999").code == 5
+
+
+@pytest.mark.slow
+def test_two_at_once_are_two_and_each_shows_its_own(trained, dltrain):
+    """They start in the same instant, and would take the same port."""
+    assert dltrain(*QUICK[:2], "trainer.max_epochs=1", "callbacks.tensorboard.graph=false").code == 0
+    older, newer = sorted(path.parent.name for path in trained.glob("runs/*/*/config.yaml"))
+    with start("board", older, cwd=trained) as one, start("board", newer, cwd=trained) as other:
+        try:
+            ports = [int(board.stdout.readline().split(":")[3].partition("/")[0]) for board in (one, other)]
+            assert ports[0] != ports[1]
+            assert [list(wait_for(lambda port=port: ask(port, "tags"))) for port in ports] == [[older], [newer]]
+        finally:
+            for board in (one, other):
+                os.killpg(board.pid, signal.SIGINT)
+        assert [board.wait(timeout=60) for board in (one, other)] == [0, 0]
+
+
+@pytest.mark.slow
+def test_several_runs_are_called_by_what_differs_and_a_later_one_is_added(trained, dltrain):
+    port = free_port()
+    assert (
+        dltrain(*QUICK[:2], "optimizer.lr=0.5", "trainer.max_epochs=1", "callbacks.tensorboard.graph=false").code == 0
+    )
+    with start("board", "--port", str(port), cwd=trained) as board:
+        try:
+            names = sorted(wait_for(lambda: len(ask(port, "tags") or ()) == 2 and ask(port, "tags")))
+            assert [name[:16] for name in names] == ["mlp lr=0.001 max", "mlp lr=0.5 max_e"]
+            assert dltrain(*QUICK[:2], "optimizer.lr=0.7", "callbacks.tensorboard.graph=false").code == 0
+            later = wait_for(lambda: set(ask(port, "tags")) - set(names))
+            assert [name[:10] for name in later] == ["mlp lr=0.7"]
+        finally:
+            os.kill(board.pid, signal.SIGTERM)
+        _, err = board.communicate(timeout=60)
+        assert board.returncode == 128 + signal.SIGTERM and err == "showing 2 runs\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_nothing_stays_where_it_is_stopped_while_it_starts(number, trained, tmp_path):
+    with start("board", cwd=trained, TMPDIR=str(tmp_path)) as board:
+        folder = wait_for(lambda: next(tmp_path.glob("dltrain-board-*/*"), None))
+        assert folder.is_symlink()
+        os.kill(board.pid, number)
+        _, err = board.communicate(timeout=60)
+        assert "Traceback" not in err
+        assert board.returncode == (0 if number == signal.SIGINT else 128 + number)
+        wait_for(lambda: not processes_of_group(board.pid), seconds=10)
+    assert not list(tmp_path.glob("dltrain-board-*"))
+
+
+def test_a_machine_without_a_display_is_told(trained, monkeypatch, capsys):
+    from dltrain.commands import board
+
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    board._open("http://127.0.0.1:1/")
+    assert capsys.readouterr().err == ("--open: this machine has no display. Open the address in a browser yourself\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (0, "there are no runs in {runs}. Train one first"),
+        (1, "the run in {runs} has no curves: it was trained without callbacks.tensorboard"),
+        (2, "none of the 2 runs in {runs} has curves: they were trained without callbacks.tensorboard"),
+    ],
+)
+def test_nothing_to_show_is_told(count, message, dltrain, work):
+    for _ in range(count):
+        assert dltrain(*QUICK).code == 0
+    answer = dltrain("board")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"error: {message.format(runs=work / 'runs')}\n"
 
 
 # --- the tab that compares runs ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from dltrain.decoding import Writer, drawn, likeliest
+from dltrain.decoding import Writer, drawn, likeliest, narrowed, search
 
 START, END, NEVER = 0, 1, 2
 NUM_TOKENS = 6
@@ -115,7 +115,8 @@ def test_draws_follow_the_probabilities_and_stop_at_the_end():
     generator = torch.Generator().manual_seed(0)
 
     def draw(temperature):
-        return drawn(Table(0, table), START, end=END, longest=9, temperature=temperature, generator=generator)
+        (text,) = drawn(Table(0, table), START, end=END, longest=9, temperature=temperature, generators=[generator])
+        return text
 
     texts = [draw(1.0) for _ in range(500)]
     assert {tuple(text) for text in texts} == {(END,), (3, END)}
@@ -126,4 +127,103 @@ def test_draws_follow_the_probabilities_and_stop_at_the_end():
 def test_draws_are_cut_off_too():
     table = {(3,) * length: [-torch.inf, -torch.inf, -torch.inf, 0.0] for length in range(5)}
     generator = torch.Generator().manual_seed(0)
-    assert drawn(Table(0, table), START, end=END, longest=4, temperature=1.0, generator=generator) == [3] * 4
+    (text,) = drawn(Table(0, table), START, end=END, longest=4, temperature=1.0, generators=[generator])
+    assert text == [3] * 4
+
+
+def seeded(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_texts_that_are_drawn_at_once_are_those_that_are_drawn_alone(seed):
+    how = {"end": END, "longest": 7, "temperature": 1.5, "top_k": 3, "top_p": 0.95}
+    together = drawn(Table(seed), START, generators=seeded(*range(20)), **how)
+    assert together == [drawn(Table(seed), START, generators=seeded(i), **how)[0] for i in range(20)]
+    assert len({len(text) for text in together}) > 2  # some are over sooner than others, and leave the batch
+    assert all(END not in text[:-1] for text in together)
+
+
+def test_a_text_that_is_over_is_computed_no_more():
+    table = Table(1)
+    texts = drawn(table, START, end=END, longest=30, temperature=1.0, generators=seeded(*range(8)))
+    longest = max(texts, key=len)
+    assert len(table.texts) == sum(len(text) == len(longest) for text in texts)
+
+
+def test_each_token_of_a_single_text_is_told_as_soon_as_it_is_known():
+    told: list[int] = []
+    (text,) = drawn(
+        Table(2), START, end=END, longest=9, temperature=2.0, generators=seeded(3), tell=lambda n: told.append(n)
+    )
+    assert told == text
+    told.clear()
+    (found,) = search(Table(2), START, end=END, longest=9, beam=1, tell=lambda n: told.append(n))
+    assert tuple(told) == found.tokens
+
+
+# --- what is drawn from -----------------------------------------------------------------------------------
+
+CHANCES = torch.tensor([[0.05, 0.4, 0.1, 0.4, 0.05]])
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "kept"),
+    [
+        (None, None, {0, 1, 2, 3, 4}),
+        (1, None, {1}),  # of equals the one with the lower number
+        (2, None, {1, 3}),
+        (4, None, {0, 1, 2, 3}),
+        (99, None, {0, 1, 2, 3, 4}),
+        (None, 1e-9, {1}),
+        (None, 0.4, {1}),
+        (None, 0.41, {1, 3}),
+        (None, 0.8, {1, 3}),
+        (None, 0.9, {1, 2, 3}),
+        (None, 1.0, {0, 1, 2, 3, 4}),
+        (3, 0.9, {1, 2, 3}),  # 0.4 + 0.4 is less than 0.9 of the three
+        (3, 0.88, {1, 3}),
+        (2, 0.5, {1}),
+    ],
+)
+def test_the_unlikely_is_left_out(top_k, top_p, kept):
+    left = narrowed(CHANCES.double(), top_k, top_p)
+    assert set(left[0].nonzero().flatten().tolist()) == kept
+    for place in kept:
+        assert left[0, place] == CHANCES.double()[0, place]
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.6, 0.9])
+def test_the_nucleus_is_the_smallest_set_that_has_the_probability(top_p):
+    chances = torch.softmax(3 * torch.randn(200, 12, generator=torch.Generator().manual_seed(0)).double(), dim=1)
+    left = narrowed(chances, None, top_p)
+    for row, kept in zip(chances.tolist(), (left > 0).tolist(), strict=True):
+        nucleus = [chance for chance, is_kept in zip(row, kept, strict=True) if is_kept]
+        rest = [chance for chance, is_kept in zip(row, kept, strict=True) if not is_kept]
+        assert sum(nucleus) >= top_p - 1e-12
+        assert sum(nucleus) - min(nucleus) < top_p  # without its least likely token it would be too small
+        assert not rest or max(rest) <= min(nucleus)
+
+
+def test_rows_are_narrowed_by_themselves():
+    chances = torch.tensor([[0.9, 0.05, 0.05], [0.34, 0.33, 0.33]])
+    assert narrowed(chances, None, 0.6).bool().tolist() == [[True, False, False], [True, True, False]]
+
+
+# --- the best of a beam -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wide_beam_finds_the_best_texts_in_their_order(seed):
+    table = Table(seed)
+    scores = {text: table.log_probability(text) / ((5 + len(text)) / 6) ** 0.6 for text in all_texts(4)}
+    found = search(Table(seed), START, end=END, longest=4, beam=1000)
+    over = [text.tokens for text in found if text.tokens[-1] == END]
+    assert over == sorted(scores, key=lambda text: -scores[text])
+    assert found[0] == likeliest(Table(seed), START, end=END, longest=4, beam=1000)
+    assert all(text.tokens[-1] != END for text in found[len(over) :])
+
+
+def test_a_beam_finds_no_more_texts_than_it_is_wide():
+    for beam in (1, 3, 5):
+        assert len(search(Table(7), START, end=END, longest=6, beam=beam)) == beam

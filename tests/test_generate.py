@@ -13,7 +13,7 @@ from dltrain import registry
 from dltrain.data import InputSpec, Task
 from dltrain.data.text.tokens import END, START, UNKNOWN, TextCodec, Vocabulary, tokenize
 from dltrain.errors import CheckpointError, ConfigError
-from dltrain.generate import Choice, answer, write_on
+from dltrain.generate import Choice, answer, answers, continuations, write_on
 
 GREEDY = Choice()
 LINES = ["경마장에 있는 말이 뛰고 있다", "그의 말이 법이다", "가는 말이 고와야 오는 말이 곱다"]
@@ -135,6 +135,40 @@ def test_a_language_model_that_knows_no_word_of_the_prompt_refuses_it(trained):
         write_on(model, TextCodec("word", known, codec.context), "강아지가 또", 3, GREEDY)
 
 
+def test_several_texts_are_those_of_the_seeds_that_follow(trained):
+    model, codec = trained("lstm")
+    prompt = codec.encode_prompt("그의")
+    how = {"temperature": 2.0, "top_k": 5, "top_p": 0.9}
+    together = continuations(model, codec, prompt, 9, Choice(seed=7, samples=6, **how))
+    assert together == [write_on(model, codec, "그의", 9, Choice(seed=7 + i, **how)) for i in range(6)]
+    assert len(set(together)) > 1
+    anew = continuations(model, codec, prompt, 9, Choice(temperature=3.0, samples=6))
+    assert len(set(anew)) > 1
+
+
+@pytest.mark.parametrize("choice", [Choice(temperature=100.0, top_k=1, seed=0), Choice(temperature=1.0, top_p=1e-6)])
+def test_what_is_narrowed_to_one_token_is_greedy(choice, trained):
+    model, codec = trained("gru")
+    assert write_on(model, codec, "경마장에", 4, choice) == LINES[0]
+
+
+def test_the_best_texts_of_a_beam_stand_in_their_order(trained):
+    model, codec = trained("lstm")
+    prompt = codec.encode_prompt("그의")
+    three = continuations(model, codec, prompt, 2, Choice(beam=5, samples=3))
+    assert three[0] == write_on(model, codec, "그의", 2, Choice(beam=5)) and len(set(three)) == 3
+
+
+@pytest.mark.parametrize("choice", [GREEDY, Choice(temperature=2.0, seed=4)])
+@pytest.mark.parametrize("prompt", ["그의", "가는 말이"])
+def test_a_text_is_told_while_it_is_written(choice, prompt, trained):
+    model, codec = trained("lstm")
+    pieces: list[str] = []
+    (text,) = continuations(model, codec, codec.encode_prompt(prompt), 6, choice, pieces.append)
+    assert "".join(pieces) == text == write_on(model, codec, prompt, 6, choice)
+    assert pieces[0] == prompt and len(pieces) == 7
+
+
 # --- answers ----------------------------------------------------------------------------------------------
 
 SOURCE = TextCodec("word", Vocabulary((START, END, "x", "y", UNKNOWN)), 4, form="sequence")
@@ -223,3 +257,19 @@ def test_weights_that_are_no_numbers_are_told():
     model.output.bias.data[3] = torch.nan
     with pytest.raises(CheckpointError, match=r"^the model gives NaN instead of chances: "):
         answer(model, SOURCE, TARGET, "x", 6, GREEDY)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_answers_are_those_of_the_seeds_that_follow(seed):
+    model, numbers = pair_model(seed), SOURCE.encode("x y")
+    together = answers(model, SOURCE, TARGET, numbers, 8, Choice(temperature=3.0, seed=2, samples=12))
+    alone = [answer(model, SOURCE, TARGET, "x y", 8, Choice(temperature=3.0, seed=2 + i)) for i in range(12)]
+    assert together == alone and len(set(together)) > 3
+
+
+def test_an_answer_is_told_without_its_end():
+    pieces: list[str] = []
+    choice = Choice(temperature=3.0, seed=2)
+    (text,) = answers(pair_model(), SOURCE, TARGET, SOURCE.encode("x"), 30, choice, pieces.append)
+    assert "".join(pieces) == text == answer(pair_model(), SOURCE, TARGET, "x", 30, choice)
+    assert "</s>" not in text and len(pieces) > 1

@@ -1,90 +1,97 @@
 """Opens TensorBoard on runs, on this machine only (127.0.0.1); Ctrl-C ends it.
 
-Of a sweep it shows the curves of all trials, and their hyper-parameters side by side in the tab HParams.
+Each run is called by what differs among them, such as 'lstm lr=0.01 · abcd'. Of a sweep it shows the curves of all
+trials, and their hyper-parameters side by side in the tab HParams. Runs that begin while it is open are added.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
-import socket
-import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dltrain import run_folder
-from dltrain.commands import one_run
-from dltrain.errors import ConfigError, MachineError
-from dltrain.sweeps.folder import find_sweep
+from dltrain.errors import ConfigError
 
-_FIRST_PORT = 6006
+if TYPE_CHECKING:
+    from dltrain.board_links import Links
+
+_LOOK_EVERY_SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="runs or sweeps to show (default: all under runs/)")
-    parser.add_argument("--port", type=int, help=f"default: the first free one from {_FIRST_PORT} on")
+    from dltrain import board_links, board_server
+
+    newest, named, first = board_links.MOST_NEWEST, board_links.MOST_NAMED, board_server.FIRST_PORT
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help=f"runs or sweeps to show (default: the newest {newest} under runs/)"
+    )
+    parser.add_argument(
+        "-a", "--all", action="store_true", help=f"show all, not only the newest {newest}, or {named} of those named"
+    )
+    parser.add_argument("--port", type=int, help=f"default: the first free one from {first} on")
+    parser.add_argument("-o", "--open", action="store_true", help="open it in the browser")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    port = _port(arguments.port)
-    command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1", "--port", str(port)]
-    if arguments.runs:
-        named = dict(map(_curves, arguments.runs))
-        if len(named) == 1:
-            command += ["--logdir", *map(str, named.values())]
-        else:
-            command += ["--logdir_spec", ",".join(f"{name}:{folder}" for name, folder in named.items())]
-    else:
-        if not run_folder.all_runs():
-            raise ConfigError(f"there are no runs in {run_folder.RUNS.absolute()}. Train one first")
-        command += ["--logdir", str(run_folder.RUNS)]
-    print(f"TensorBoard: http://127.0.0.1:{port}/   (Ctrl-C ends it)", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or TensorBoard would stay
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    from dltrain.board_server import BoardServer
+
+    for number in (signal.SIGTERM, signal.SIGHUP):  # or TensorBoard would stay
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        return process.wait()
+        with _links(arguments) as links, BoardServer(links.folder, arguments.port) as server:
+            _tell(links)
+            server.wait_until_it_answers()
+            print(f"TensorBoard: {server.url}   (Ctrl-C ends it)", flush=True)
+            if arguments.open:
+                _open(server.url)
+            server.wait(_LOOK_EVERY_SECONDS, links.refresh)
     except KeyboardInterrupt:
-        return 0
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        process.wait()
+        pass
+    return 0
 
 
-def _curves(name: str) -> tuple[str, Path]:
-    """Returns what to call a run or a sweep, and the folder of its curves; those of a sweep are a run for each trial.
-
-    Raises:
-        ConfigError: there is none of that name, or it has no curves.
+def _links(arguments: argparse.Namespace) -> Links:
     """
-    sweep = find_sweep(name)
-    path, curves = (sweep.path, sweep.trials) if sweep is not None else _of_run(name)
-    if not any(curves.rglob("events.out.tfevents.*")):
-        raise ConfigError(f"{path} has no curves: it was trained without callbacks.tensorboard")
-    return path.name, curves
-
-
-def _of_run(name: str) -> tuple[Path, Path]:
-    run = one_run.find(name)
-    return run.path, run.tensorboard
-
-
-def _port(asked: int | None) -> int:
-    """Returns the port that is asked for, or the first free one.
-
     Raises:
-        MachineError: the port is in use or not to be had.
+        ConfigError: there are no runs with curves, or a name means none.
     """
-    candidates = [asked] if asked is not None else [*range(_FIRST_PORT, _FIRST_PORT + 100), 0]
-    reason = ""
-    for port in candidates:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except (OSError, OverflowError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                continue
-            return int(probe.getsockname()[1])
-    raise MachineError(f"port {asked} cannot be used: {reason}. Leave out --port to take a free one")
+    from dltrain import board_links
+
+    if arguments.runs:
+        return board_links.Links(board_links.named(arguments.runs), None if arguments.all else board_links.MOST_NAMED)
+    if not board_links.newest():
+        runs = run_folder.all_runs()
+        where = run_folder.RUNS.absolute()
+        if not runs:
+            raise ConfigError(f"there are no runs in {where}. Train one first")
+        if len(runs) == 1:
+            raise ConfigError(f"the run in {where} has no curves: it was trained without callbacks.tensorboard")
+        raise ConfigError(
+            f"none of the {len(runs):,} runs in {where} has curves: they were trained without callbacks.tensorboard"
+        )
+    return board_links.Links(board_links.newest, None if arguments.all else board_links.MOST_NEWEST)
+
+
+def _tell(links: Links) -> None:
+    """Says which runs are shown, and how to get those that are not."""
+    names = links.names
+    if links.left_out:
+        print(f"the newest {len(names)} of {len(names) + links.left_out:,} runs; --all shows all", file=sys.stderr)
+    elif len(names) == 1:
+        print(f"showing {names[0]}", file=sys.stderr)
+    else:
+        print(f"showing {len(names)} runs", file=sys.stderr)
+
+
+def _open(url: str) -> None:
+    """Opens the browser, or says why not."""
+    import webbrowser
+
+    from dltrain.board_server import has_display
+
+    if not has_display():
+        print("--open: this machine has no display. Open the address in a browser yourself", file=sys.stderr)
+    elif not webbrowser.open(url):
+        print("--open: no browser was found. Open the address yourself", file=sys.stderr)

@@ -11,9 +11,12 @@ import pytest
 import torch
 from killing import assert_same, what_counts
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from training import build_trainer, register_callback, resume, rows_of, train
 
 from dltrain.callbacks.base import Callback
+from dltrain.errors import Interrupted
 
 RAGGED = ("data=iris", "trainer.batch_size=32")  # 3 batches an epoch
 NO_GRAPH = "callbacks.tensorboard.graph=false"
@@ -70,6 +73,62 @@ def test_every_kind_of_model_has_a_graph(data, tmp_path, caplog):
         train(tmp_path / model, f"data={data}", f"model={model}", "trainer.max_epochs=1", callbacks=("tensorboard",))
         assert read(tmp_path / model).Tags()["graph"]
         assert "could not be traced" not in (tmp_path / model / "train.log").read_text(encoding="utf-8")
+
+
+def test_models_of_several_inputs_or_outputs_have_a_graph(tmp_path):
+    rows = "".join(f"{i / 7:.3f},{i % 7},{i % 3},{i * 2}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b,c,price\n{rows}", encoding="utf-8")
+    (tmp_path / "p.csv").write_text("Q,A\n" + "가 나,다\n나 가,라 다\n" * 20, encoding="utf-8")
+    table = ("data=csv", f"data.path={tmp_path}/t.csv", "data.target=[c, price]")
+    pairs = ("data=pairs_csv", f"data.path={tmp_path}/p.csv", "data.source=Q", "data.target=A", "data.min_count=1")
+    runs = {
+        "several": (*table, "data.inputs={wide: [a], deep: [a, b]}", "model=wide_deep"),
+        "pairs": (*pairs, "model=seq2seq"),
+    }
+    for name, words in runs.items():
+        train(tmp_path / name, *words, "trainer.max_epochs=1", callbacks=("tensorboard",))
+        graph = read(tmp_path / name).Graph()
+        inputs = [node for node in graph.node if node.op == "IO Node" and node.name.startswith("input")]
+        assert len(inputs) == 2 and any("linear" in node.op for node in graph.node)
+        assert "graph" not in (tmp_path / name / "train.log").read_text(encoding="utf-8")
+
+
+def sessions(folder: Path) -> dict[str, HParamsPluginData]:
+    """Returns what the HParams tab knows of a run."""
+    contents = read(folder).PluginTagToContent("hparams")
+    return {tag: HParamsPluginData.FromString(content) for tag, content in contents.items()}
+
+
+def test_a_run_that_is_no_trial_can_be_compared_with_others(tmp_path):
+    train(
+        tmp_path, *RAGGED, NO_GRAPH, "model=mlp", "model.hidden=[4, 3]", "optimizer.lr=0.25", "trainer.max_epochs=1",
+        "data.scaling=minmax", callbacks=("tensorboard",),
+    )  # fmt: skip
+    found = sessions(tmp_path)
+    assert set(found) == {f"_hparams_/session_{part}_info" for part in ("start", "end")}
+    values = found["_hparams_/session_start_info"].session_start_info.hparams
+    shown = {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+    assert shown.items() >= {
+        "seed": 0, "model.name": "mlp", "model.hidden": "[4, 3]", "optimizer.lr": 0.25, "trainer.batch_size": 32,
+        "data.scaling": "minmax", "trainer.auto_batch_size": "false",
+    }.items()  # fmt: skip
+    assert "trainer.max_steps" not in shown  # which is not set
+    assert not any(name.startswith(("callbacks", "run_dir", "device", "sweep")) for name in shown)
+    assert found["_hparams_/session_end_info"].session_end_info.status == Status.Value("STATUS_SUCCESS")
+
+
+def test_a_run_that_is_stopped_has_not_ended(tmp_path, monkeypatch):
+    class Stops(Callback):
+        def on_step_end(self, trainer) -> None:
+            if trainer.state.step == 4:
+                trainer.request_stop("stopped", 15)
+
+    register_callback(monkeypatch, Stops, "stops")
+    with pytest.raises(Interrupted):
+        train(tmp_path, *RAGGED, NO_GRAPH, "trainer.max_steps=7", callbacks=("tensorboard", "checkpoint", "stops"))
+    assert list(sessions(tmp_path)) == ["_hparams_/session_start_info"]
+    resume(tmp_path)
+    assert len(sessions(tmp_path)) == 2
 
 
 def test_a_model_that_cannot_be_traced_is_trained_all_the_same(tmp_path):
