@@ -57,7 +57,7 @@ def decode(content: bytes, form: Form) -> NDArray[np.uint8]:
         raise BadImageError(f"the file has more than {MAX_FILE >> 20} MB")
     with opened(content) as image:
         try:
-            return _array(image, form)
+            return to_array(image, form)
         except Exception as error:  # what a damaged file makes a decoder raise has no end
             cut_off = "truncated" in str(error).lower()
             raise BadImageError("the image is cut off" if cut_off else f"the image is damaged ({error})") from error
@@ -86,7 +86,8 @@ def opened(content: bytes) -> Iterator[Image]:
         yield image
 
 
-def _array(image: Image, form: Form) -> NDArray[np.uint8]:
+def to_array(image: Image, form: Form) -> NDArray[np.uint8]:
+    """Returns an image as (C, H, W) uint8, upright and of the form."""
     turn = orientation(image)
     size = form.size
     if size is not None and image.format == "JPEG":

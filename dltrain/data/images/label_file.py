@@ -11,7 +11,7 @@ from pathlib import Path
 from dltrain.data.images.decoding import ENDINGS
 from dltrain.errors import DataError, did_you_mean
 
-_PATH_COLUMNS = (
+PATH_COLUMNS = (
     *("path", "file", "filename", "file_name", "image", "filepath", "file_path"),
     *("경로", "파일", "파일명", "이미지"),
 )
@@ -29,7 +29,7 @@ def read_labels(file: Path, columns: tuple[str | None, str | None]) -> list[tupl
         DataError: the file cannot be read, lacks a column, or a row lacks its path or label.
     """
     header, rows = _rows(file)
-    of_path = _column(file, header, columns[0], _PATH_COLUMNS, "path_column", "paths")
+    of_path = _column(file, header, columns[0], PATH_COLUMNS, "path_column", "paths")
     of_label = _column(file, header, columns[1], _LABEL_COLUMNS, "label_column", "labels")
     found: list[tuple[int, str, str]] = []
     for line, row in rows:

@@ -99,7 +99,7 @@ def _different_sizes(paths: list[Path], culprit: Path) -> str:
     sizes: Counter[str] = Counter()
     example: dict[str, Path] = {}
     for path in [*paths[:1000], culprit]:
-        with contextlib.suppress(BadImageError, OSError), _quiet(), opened(path.read_bytes()) as image:
+        with contextlib.suppress(BadImageError, OSError), quiet(), opened(path.read_bytes()) as image:
             turned = orientation(image) >= 5
             width, height = reversed(image.size) if turned else image.size
             name = f"{height}x{width}"
@@ -128,7 +128,7 @@ def _decoded(paths: list[Path], form: Form) -> Generator[_Result, None, None]:
     chunks = [paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK)]
     probe = [path.stat().st_size for path in paths[:: max(1, len(paths) // 50)] if path.exists()]
     threads = os.cpu_count() or 1 if sum(probe) >= _LARGE_FILE * len(probe) else 1
-    with _quiet(), _progress(len(paths)) as advance:
+    with quiet(), _progress(len(paths)) as advance:
         if threads == 1:
             for chunk in chunks:
                 yield from _read_chunk(chunk, form)
@@ -167,7 +167,7 @@ def _read(path: Path, form: Form) -> _Result:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps Pillow's warnings about odd but readable files from the user; ``MAX_PIXELS`` holds the limit."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")

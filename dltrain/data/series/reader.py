@@ -93,7 +93,7 @@ def read_series(settings: SeriesSettings) -> Series:
     if settings.empty == "error":
         _refuse_empty(series, label)
     if times is not None and len(rows) > 2:
-        _close_gaps(series, times.values[rows], settings.gaps, times)
+        close_gaps(series, times.values[rows], settings.gaps, times)
     return series
 
 
@@ -216,7 +216,7 @@ def _refuse_empty(series: Series, label: str | None) -> None:
 # --- gaps -------------------------------------------------------------------------------------------------
 
 
-def _close_gaps(series: Series, times: NDArray[np.int64] | Floats, how: str, kind: Times) -> None:
+def close_gaps(series: Series, times: NDArray[np.int64] | Floats, how: str, kind: Times) -> None:
     """Says where times are missing, refuses them, or adds empty rows for them.
 
     Raises:

@@ -265,6 +265,18 @@ class _Builder:
         return text_column(self.name, unified.combine_chunks(), self.as_text)
 
 
+def column_of(name: str, cells: Any, empty_words: tuple[str, ...], decimal: str | None, as_text: bool) -> Column:
+    """Returns the column that a file with these cells would have, an Arrow array of texts, null where they are empty.
+
+    Args:
+        decimal: the decimal mark of the table's numbers.
+        as_text: keeps the cells as they are written even where they look like numbers.
+    """
+    builder = _Builder(name, empty_words, decimal, as_text)
+    builder.add(cells)
+    return builder.finish()
+
+
 def text_column(name: str, encoded: Any, as_text: bool) -> Column:
     """Returns the column of an Arrow dictionary array of texts."""
     codes: NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)

@@ -43,7 +43,7 @@ def read_parquet(path: Path, where: str, texts: set[str]) -> Table:
                 cells = file.read(columns=[stored]).column(0)
                 if len(cells) != num_rows:
                     raise DataError(f"{where}: column '{name}' has {len(cells)} cells in {num_rows} rows")
-                columns[name] = _column(name, cells, name in texts)
+                columns[name] = column_of(name, cells, name in texts)
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise DataError(f"{where}: the Parquet file is damaged or of an unknown kind: {reason}") from error
@@ -51,8 +51,12 @@ def read_parquet(path: Path, where: str, texts: set[str]) -> Table:
     return Table(where, columns, num_rows, row_number=lambda row: row + 1, notes=notes)
 
 
-def _column(name: str, cells: Any, as_text: bool) -> Column:
-    """Returns a column of Arrow's, whatever its type."""
+def column_of(name: str, cells: Any, as_text: bool) -> Column:
+    """Returns a chunked array of Arrow's as a column, whatever its type.
+
+    Args:
+        as_text: numbers become text.
+    """
     import pyarrow as pa
 
     kind = cells.type
