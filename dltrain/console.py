@@ -119,6 +119,40 @@ class ConsoleHandler(logging.Handler):
             print(text, file=sys.stderr, flush=True)
 
 
+class NotebookHandler(ConsoleHandler):
+    """Writes log lines to the output of a notebook's cell; what goes to standard error stands on red there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING or not is_notebook():
+            super().emit(record)
+        elif not _is_quiet:
+            print(record.getMessage(), flush=True)
+
+
+def is_notebook() -> bool:
+    """Tells whether standard output is a cell of a notebook."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
+
+
+@contextlib.contextmanager
+def lent(level: int) -> Iterator[None]:
+    """Shows log lines until the block ends; logging and Python's warnings are then as they were before.
+
+    Args:
+        level: of the lines that are shown, at least: logging.INFO, or logging.WARNING for those alone.
+    """
+    before = (log.level, log.propagate, list(log.handlers), warnings.showwarning)
+    log.handlers = [handler for handler in log.handlers if not isinstance(handler, ConsoleHandler)]
+    log.addHandler(NotebookHandler(level))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.setLevel(before[0])
+        log.propagate, log.handlers, warnings.showwarning = before[1:]
+
+
 class LogFile(logging.FileHandler):
     """A log file that a full disk does not stop: its lines are on the console too."""
 

@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
+_is_guest = False
+
+
+@contextlib.contextmanager
+def as_guest() -> Iterator[None]:
+    """Lets trainings be stopped in a way that leaves the process to whoever called, as to the kernel of a notebook.
+
+    The second Ctrl-C then raises ``KeyboardInterrupt`` where it would have ended the process at once, and with it all
+    that a notebook holds; and a signal that is meant for the process, such as SIGTERM, reaches it once the state is
+    saved.
+    """
+    global _is_guest
+    before, _is_guest = _is_guest, True
+    try:
+        yield
+    finally:
+        _is_guest = before
+
+
 class Signals:
     """Lets the first signal ask the training to save and stop, and the second end the process at once.
 
@@ -27,6 +46,7 @@ class Signals:
     def __init__(self) -> None:
         self._trainer: Trainer | None = None
         self._number: int | None = None
+        self._is_guest = _is_guest
 
     def attend(self, trainer: Trainer) -> None:
         """Sends signals to this trainer, the one that came before it too."""
@@ -36,6 +56,8 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._number is not None:
+            if self._is_guest and number == signal.SIGINT:
+                raise KeyboardInterrupt
             os._exit(128 + number)
         self._number = number
         if self._trainer is not None:
@@ -56,6 +78,8 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if self._is_guest and self._number not in (None, signal.SIGINT):
+                signal.raise_signal(self._number)  # it was not for the training alone
 
 
 @contextlib.contextmanager

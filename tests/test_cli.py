@@ -136,10 +136,10 @@ TOGETHER = {
     },
     "added": {
         "+trainer.max_epoch=5": "Did you mean 'trainer.max_epochs'?",
-        "+foo=5": "The top level has: seed, run_dir, resume, imports, device, trainer, data, model, loss, "
+        "+foo=5": "The top level has: seed, run_dir, resume, report, imports, device, trainer, data, model, loss, "
         "optimizer, scheduler, callbacks, sweep.",
         "+model._target_=os.mkdir": "is refused. A config names registered components (name: ...), never code",
-        "+callbacks.x._target_=os.mkdir": "summary, swa, tensorboard, worst_errors.",
+        "+callbacks.x._target_=os.mkdir": "summary, swa, tensorboard, wandb, worst_errors.",
     },
     "metrics": {
         "callbacks.checkpoint.monitor=val/acuracy": "Did you mean 'val/accuracy'?",

@@ -44,7 +44,7 @@ complete -c dltrain -f -a '(dltrain __complete 1 -- (commandline -opc) (commandl
 
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
-_WITH_RUN = ("resume", "evaluate", "generate", "compare", "board")
+_WITH_RUN = ("resume", "rerun", "evaluate", "predict", "generate", "compare", "report", "export", "board")
 _WITH_CONFIG = ("lr-find", "summary", "check", "explain")
 
 
