@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -24,11 +24,15 @@ def evaluate(
     loss: Loss,
     metrics: Metrics,
     autocast: AbstractContextManager[Any] | None = None,
+    observe: Callable[[Tensors, Tensors], None] | None = None,
 ) -> dict[str, float]:
     """Returns the model's figures on a split, as plain numbers by metric name.
 
     The model computes in evaluation mode (no dropout, stored statistics) and is put back as it was, each layer by
     itself: frozen ones may be in evaluation mode in training too.
+
+    Args:
+        observe: gets the outputs and the targets of each batch besides.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -36,6 +40,8 @@ def evaluate(
     for batch in split.batches(epoch=0):
         outputs = outputs_of(model, batch.inputs, autocast)
         metrics.update(loss(outputs, batch.targets), outputs, batch.targets)
+        if observe is not None:
+            observe(outputs, batch.targets)
     for module, was_training in modes:
         module.training = was_training
     return metrics.compute()

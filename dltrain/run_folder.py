@@ -39,6 +39,8 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.result = path / "result.json"
         self.evaluation = path / "evaluation.json"
+        self.evaluation_pictures = path / "evaluation"
+        self.report = path / "report.html"
         self.error = path / "error.txt"
         self.lr_sweep_csv = path / "lr_sweep.csv"
         self.lr_sweep_svg = path / "lr_sweep.svg"

@@ -5,21 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from dltrain import registry
+from dltrain import registry, worst
 from dltrain.album import Album, file_name, is_due, title
 from dltrain.callbacks.base import Callback, RunContext
 from dltrain.config import setting
-from dltrain.data import Batch, Tensors
-from dltrain.evaluate import apart, outputs_of
-from dltrain.readable import Entry, Reader, table
+from dltrain.readable import Reader, table
 
 if TYPE_CHECKING:
     from dltrain.trainer import Trainer
-
-# Samples of so many batches are kept before all but the worst are let go.
-_KEPT_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -52,76 +45,17 @@ class WorstErrors(Callback):
     def on_validation_end(self, trainer: Trainer) -> None:
         if not is_due(trainer, self.settings.every_epochs):
             return
-        worst = find(trainer, Reader(self.context.data, trainer.step.loss), self.settings)
-        header, rows = table(worst)
+        step, settings = trainer.step, self.settings
+        found = worst.find(
+            trainer.model,
+            trainer.validation,
+            Reader(self.context.data, step.loss),
+            step.loss,
+            trainer.autocast,
+            settings.samples,
+            settings.max_samples,
+        )
+        header, rows = table(found)
         self._album.table(file_name(trainer), [header, *rows])
         heading = f"{title(trainer)}: the largest losses"
-        self._album.samples(self.context.data, worst, "worst_errors", heading, trainer)
-
-
-@dataclass
-class _Piece:
-    """Samples of one batch: their numbers in the order of the evaluation (n,), and their losses (n,)."""
-
-    numbers: torch.Tensor
-    batch: Batch
-    outputs: Tensors
-    losses: torch.Tensor
-
-    def take(self, rows: torch.Tensor) -> _Piece:
-        outputs = self.outputs
-        taken = {n: t[rows] for n, t in outputs.items()} if isinstance(outputs, dict) else outputs[rows]
-        return _Piece(self.numbers[rows], self.batch.map(lambda tensor: tensor[rows]), taken, self.losses[rows])
-
-
-def find(trainer: Trainer, reader: Reader, settings: WorstErrorsSettings) -> list[Entry]:
-    """Returns the samples with the largest loss, the largest first; NaN counts as larger than any."""
-    with apart(trainer.model):
-        pieces = _pieces(trainer, settings.samples, settings.max_samples)
-        order = trainer.validation.evaluation_order()
-        found: list[Entry] = []
-        for piece in pieces:
-            numbers = piece.numbers.cpu()
-            places = (numbers if order is None else order[numbers]).tolist()
-            found += reader.entries(places, piece.batch, piece.outputs, piece.losses.tolist())
-    return sorted(found, key=lambda e: (0 if e.loss != e.loss else 1, -(e.loss or 0.0), e.place))
-
-
-def _pieces(trainer: Trainer, count: int, max_samples: int | None) -> list[_Piece]:
-    """Goes through the validation split, and returns its ``count`` worst samples.
-
-    Where not all are looked through, and the samples come in order of their length, every so many batches are taken,
-    so that these are not the shortest alone.
-    """
-    split = trainer.validation
-    limit = min(max_samples or split.num_samples, split.num_samples)
-    every = 1 if split.evaluation_order() is None else -(-split.num_samples // limit)
-    pieces: list[_Piece] = []
-    done = 0
-    for number, batch in enumerate(split.batches(0)):
-        if number % every:
-            continue
-        outputs = outputs_of(trainer.model, batch.inputs, trainer.autocast)
-        losses = trainer.step.loss.of_each(outputs, batch.targets)[: limit - done]
-        first = number * split.batch_size
-        numbers = torch.arange(first, first + len(losses), device=losses.device)
-        pieces.append(_Piece(numbers, batch, outputs, losses).take(losses.topk(min(count, len(losses))).indices))
-        done += len(losses)
-        if len(pieces) > _KEPT_BATCHES:
-            pieces = _worst(pieces, count)
-        if done >= limit:
-            break
-    return _worst(pieces, count)
-
-
-def _worst(pieces: list[_Piece], count: int) -> list[_Piece]:
-    """Returns the worst samples of several batches."""
-    losses = torch.cat([piece.losses for piece in pieces])
-    chosen = losses.topk(min(count, len(losses))).indices
-    first, kept = 0, []
-    for piece in pieces:
-        own = chosen[(chosen >= first) & (chosen < first + len(piece.losses))] - first
-        first += len(piece.losses)
-        if len(own):
-            kept.append(piece.take(own))
-    return kept
+        self._album.samples(self.context.data, found, "worst_errors", heading, trainer)

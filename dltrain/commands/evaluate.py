@@ -1,26 +1,35 @@
-"""Evaluates a trained model on a split: all figures, and for classes which one is taken for which.
+"""Evaluates a trained model on a split: all figures and how sure they are, classes, calibration, residuals, and which
+class is taken for which.
 
-Prints them, and writes evaluation.json into the run folder.
+Prints them, and writes evaluation.json, and pictures into evaluation/, into the run folder. Other data are evaluated
+with what the run learned of its own: data.path=new.csv (all of that file), or data.root=... of a data set that has a
+test split of its own. Besides data.* only device.* and trainer.evaluation_batch_size can be given another value.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dltrain import saved
 from dltrain.commands import one_run
-from dltrain.run_folder import RunFolder, write_json
+from dltrain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dltrain.assembly import Parts
+    from pathlib import Path
 
-_MAX_CLASSES_SHOWN = 20
+    from dltrain.evaluation.loading import Loaded
+    from dltrain.run_folder import RunFolder
+
+_MOST_WORST = 1000
+_MOST_RESAMPLES = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     one_run.add_run_argument(parser)
+    parser.set_defaults(overrides_between_flags=True)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="other data or another device: data.path=new.csv"
+    )
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
@@ -28,94 +37,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     one_run.add_checkpoint_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--baselines", action="store_true", help="compare with simple guesses and a linear model, on the same samples"
+    )
+    parser.add_argument("--worst", type=int, metavar="N", help="list the N samples with the largest losses, too")
+    parser.add_argument(
+        "--resamples", type=int, metavar="N", help="draws of the bootstrap that gives intervals (1000); 0: none"
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="draw none")
+    parser.add_argument("--confidence", type=float, metavar="SHARE", help="of the draws that an interval holds (0.95)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
     folder = one_run.find(arguments.run)
-    config = one_run.load_config(saved.saved_config(folder), arguments, folder)
 
-    from dltrain import device
+    from dltrain import evaluation
     from dltrain.coefficients import coefficients_of
-    from dltrain.errors import ConfigError
-    from dltrain.evaluate import evaluate
+    from dltrain.console import log
+    from dltrain.evaluation import loading, printing, writing
     from dltrain.guards import memory_errors
-    from dltrain.metrics import Metrics
-    from dltrain.trained import load_trained
+    from dltrain.run_folder import json_text
 
-    with memory_errors(config):
-        parts, checkpoint = load_trained(folder, config, arguments.checkpoint)
-    split = arguments.split or ("test" if parts.data.test is not None else "validation")
-    if split not in parts.data.splits:
-        raise ConfigError(f"--split {split}: this data has none. There is: {', '.join(parts.data.splits)}")
-    metrics = Metrics(parts.data.task, parts.loss, evaluating=True)
-    autocast = device.autocast(parts.device, config.device.precision)
-    with memory_errors(config):
-        figures = evaluate(parts.model, parts.split(split), parts.loss, metrics, autocast)
-    evaluation: dict[str, Any] = {
-        "split": split,
-        "samples": len(parts.data.splits[split]),
-        "checkpoint": checkpoint,
-        "figures": figures,
-    }
-    if metrics.confusion is not None:
-        evaluation["confusion"] = {
-            "classes": list(parts.data.task.class_names),
-            "rows_true_columns_predicted": metrics.confusion.tolist(),
-        }
+    loaded = loading.load(folder, arguments.overrides, arguments.checkpoint, arguments.config_dir)
+    parts, split = loaded.parts, loaded.split(arguments.split)
+    given = {name: getattr(arguments, name) for name in ("resamples", "confidence")}
+    with memory_errors(parts.config):
+        found = evaluation.of(
+            parts,
+            split,
+            against=loaded.trained_on() if arguments.baselines else None,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+    if arguments.baselines and not any("baselines" in one for one in (found, *found.get("targets", {}).values())):
+        log.warning("--baselines: no simple guess has outputs of this kind, which are not compared step by step")
+    result = {"split": loaded.called(split), "samples": found["samples"], "checkpoint": loaded.checkpoint}
+    result |= {"overrides": arguments.overrides} if arguments.overrides else {}
+    result |= {name: value for name, value in found.items() if name not in result}
     coefficients = coefficients_of(parts.model, parts.data, parts.loss)
-    if coefficients is not None:
-        evaluation["coefficients"] = coefficients
-    write_json(folder.evaluation, evaluation)
+    result |= {} if coefficients is None else {"coefficients": coefficients}
+    heading = None if arguments.no_pictures else f"{folder.path.name}, {result['split']}"
+    written = writing.write(folder, result, heading)
     if arguments.json:
-        print(json.dumps(evaluation, ensure_ascii=False))
+        print(json_text(result))
     else:
-        _print(folder, parts, evaluation)
+        title = f"{folder.path.name}: {result['samples']:,} samples of {loaded.described(split)}"
+        printing.show(result, title, coefficients_of_logarithms=parts.loss.link is not None)
+    if arguments.worst:
+        written += _worst(folder, loaded, split, arguments)
+    if not arguments.json:
+        _tell(folder, written)
     return 0
 
 
-def _print(folder: RunFolder, parts: Parts, evaluation: dict[str, Any]) -> None:
+def _check(arguments: argparse.Namespace) -> None:
+    """
+    Raises:
+        ConfigError: a flag has a value that it cannot have.
+    """
+    if arguments.worst is not None and not 1 <= arguments.worst <= _MOST_WORST:
+        raise ConfigError(f"--worst {arguments.worst}: give a number from 1 to {_MOST_WORST:,}")
+    if arguments.resamples is not None and not 0 <= arguments.resamples <= _MOST_RESAMPLES:
+        raise ConfigError(f"--resamples {arguments.resamples}: give a number from 0 (none) to {_MOST_RESAMPLES:,}")
+    if arguments.confidence is not None and not 0 < arguments.confidence < 1:
+        raise ConfigError(f"--confidence {arguments.confidence:g}: give a share between 0 and 1, such as 0.95")
+
+
+def _worst(folder: RunFolder, loaded: Loaded, split: str, arguments: argparse.Namespace) -> list[Path]:
+    """Looks for the worst errors in a pass of its own, and shows them."""
+    from dltrain import device, worst
+    from dltrain.evaluation import printing, writing
+    from dltrain.readable import Reader
+
+    parts = loaded.parts
+    autocast = device.autocast(parts.device, parts.config.device.precision)
+    reader = Reader(parts.data, parts.loss)
+    entries = worst.find(parts.model, parts.split(split), reader, parts.loss, autocast, arguments.worst)
+    if not arguments.json:
+        printing.worst(entries)
+    heading = f"{folder.path.name}, {loaded.called(split)}: the largest losses"
+    return writing.write_worst(folder, entries, parts.data, heading)
+
+
+def _tell(folder: RunFolder, written: list[Path]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    from dltrain.console import number
-
-    console = Console(highlight=False)
-    same = " (the training data)" if evaluation["split"] == "validation" and parts.data.evaluates_training_data else ""
-    title = f"{folder.path.name}: {evaluation['samples']:,} samples of {evaluation['split']}{same}"
-    console.print(title, markup=False, soft_wrap=True)
-    table = Table()
-    table.add_column("metric")
-    table.add_column(evaluation["split"], justify="right")
-    for name, value in evaluation["figures"].items():
-        table.add_row(name, number(value))
-    console.print(table)
-    confusion = evaluation.get("confusion")
-    if confusion and len(confusion["classes"]) <= _MAX_CLASSES_SHOWN:
-        console.print("true class in rows, predicted in columns")
-        table = Table()
-        table.add_column("")
-        for name in confusion["classes"]:
-            table.add_column(name, justify="right")
-        for place, row in enumerate(confusion["rows_true_columns_predicted"]):
-            cells = [f"[bold]{count}[/]" if place == other else str(count or "") for other, count in enumerate(row)]
-            table.add_row(confusion["classes"][place], *cells)
-        console.print(table)
-    if "coefficients" in evaluation:
-        _print_coefficients(evaluation["coefficients"], of_logarithms=parts.loss.link is not None)
-    console.print(f"written to {folder.evaluation}", markup=False, soft_wrap=True)
-
-
-def _print_coefficients(coefficients: dict[str, dict[str, float]], *, of_logarithms: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    what = "the logarithm of each prediction" if of_logarithms else "each output"
-    console.print(f"what {what} adds for one more of a feature, in the data's own units", soft_wrap=True)
-    table = Table()
-    table.add_column("")
-    for output in coefficients:
-        table.add_column(output, justify="right")
-    for name in next(iter(coefficients.values())):
-        table.add_row(name, *[f"{values[name]:.8g}" for values in coefficients.values()])
-    console.print(table)
+    files = ", ".join(path.name for path in written)
+    beside = f", and into {folder.evaluation_pictures}: {files}" if files else ""
+    Console(highlight=False).print(f"written to {folder.evaluation}{beside}", markup=False, soft_wrap=True)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from dltrain import cli
 from dltrain.checkpoint import CheckpointStore
+from dltrain.evaluation import evaluating
 
 
 def figures(answer):
@@ -62,6 +68,162 @@ def test_a_split_that_the_data_has_not_is_told(runs, dltrain):
     assert "--split test: this data has none. There is: train, validation" in answer.err
     answer = dltrain("evaluate", "last", "--split", "tset")
     assert answer.code == 2 and "invalid choice: 'tset'" in answer.err
+
+
+# --- how sure the figures are -----------------------------------------------------------------------------
+
+
+def test_figures_have_intervals(runs, dltrain):
+    evaluation = figures(dltrain("evaluate", "iris", "--json"))
+    assert evaluation["confidence"] == 0.95 and evaluation["resamples"] == 1000
+    assert evaluation["intervals"].keys() == evaluation["figures"].keys()
+    low, high = evaluation["intervals"]["accuracy"]
+    value = evaluation["figures"]["accuracy"]
+    assert 0 <= low <= value <= high <= 1
+    out = dltrain("evaluate", "iris").out
+    assert f"│ accuracy  │ {value:.4f}  [{low:.4f}, {high:.4f}] │" in out
+    assert "in brackets: 95 % intervals, by the bootstrap with 1,000 resamples" in out
+
+
+def test_how_many_draws_and_how_sure(runs, dltrain):
+    evaluation = figures(dltrain("evaluate", "iris", "--json", "--resamples", "50", "--confidence", "0.5"))
+    assert evaluation["confidence"] == 0.5 and evaluation["resamples"] == 50
+    out = dltrain("evaluate", "iris", "--resamples", 50, "--confidence", 0.5).out
+    assert "50 % intervals, by the bootstrap with 50 resamples" in out
+    evaluation = figures(dltrain("evaluate", "iris", "--json", "--resamples", "0"))
+    assert "intervals" not in evaluation and "resamples" not in evaluation
+    assert "in brackets" not in dltrain("evaluate", "iris", "--resamples", 0).out
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("--resamples", "-1", "give a number from 0 (none) to 100,000"),
+        ("--resamples", "1000000", "give a number from 0 (none) to 100,000"),
+        ("--confidence", "95", "--confidence 95: give a share between 0 and 1, such as 0.95"),
+        ("--confidence", "0", "give a share between 0 and 1, such as 0.95"),
+        ("--worst", "0", "--worst 0: give a number from 1 to 1,000"),
+        ("--worst", "ten", "invalid int value: 'ten'"),
+    ],
+)
+def test_flags_with_values_that_they_cannot_have(flag, value, expected, runs, dltrain):
+    answer = dltrain("evaluate", "iris", flag, value)
+    assert answer.code == 2 and answer.out == ""
+    assert expected in answer.err
+
+
+def test_the_help_says_the_defaults(capsys):
+    assert cli.run(["evaluate", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"draws of the bootstrap that gives intervals ({evaluating.RESAMPLES}); 0: none" in text
+    assert f"of the draws that an interval holds ({evaluating.CONFIDENCE})" in text
+
+
+# --- classes, calibration, pictures -----------------------------------------------------------------------
+
+
+def test_classes_and_calibration_are_told(runs, dltrain):
+    out = dltrain("evaluate", "iris").out
+    assert "┃ class      ┃ precision ┃ recall ┃     f1 ┃ support ┃  auroc ┃ average precision ┃" in out
+    assert "calibration: expected error 0." in out and "Brier score 0." in out
+    evaluation = figures(dltrain("evaluate", "iris", "--json"))
+    assert [row["name"] for row in evaluation["classes"]] == ["setosa", "versicolor", "virginica"]
+    assert sum(one["count"] for one in evaluation["calibration"]["bins"]) == 30
+
+
+def test_pictures_are_drawn_anew_each_time(runs, dltrain):
+    answer = dltrain("evaluate", "iris", "--worst", 2)
+    folder = runs[0] / "evaluation"
+    drawn = ["calibration.svg", "confusion_matrix.png", "precision_recall.svg", "roc.svg"]
+    assert sorted(path.name for path in folder.iterdir()) == [*drawn, "worst_errors.csv"]
+    assert "evaluation: confusion_matrix.png, calibration.svg, precision_recall.svg, roc.svg, worst_" in answer.out
+    dltrain("evaluate", "iris")
+    assert sorted(path.name for path in folder.iterdir()) == drawn
+    answer = dltrain("evaluate", "iris", "--no-pictures")
+    assert list(folder.iterdir()) == [] and answer.out.endswith("evaluation.json\n")
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(runs, dltrain, work):
+    (work / "elsewhere").mkdir()
+    (work / "elsewhere" / "mine.svg").touch()
+    (runs[0] / "evaluation").symlink_to(work / "elsewhere")
+    answer = dltrain("evaluate", "iris")
+    assert answer.code == 5 and "is a link to" in answer.err
+    assert (work / "elsewhere" / "mine.svg").exists()
+
+
+def test_language_has_a_perplexity_and_no_table_of_classes(runs, dltrain):
+    evaluation = figures(dltrain("evaluate", "last", "--json", "--baselines"))
+    low, high = evaluation["intervals"]["perplexity"]
+    assert low <= evaluation["figures"]["perplexity"] <= high
+    assert "classes" not in evaluation and "confusion" not in evaluation
+    (unigram,) = evaluation["baselines"]
+    assert unigram["name"] == "unigram" and unigram["difference"]["perplexity"][0] < 0
+
+
+# --- simple guesses, the worst errors ---------------------------------------------------------------------
+
+
+def test_baselines_stand_beside_the_model(runs, dltrain):
+    answer = dltrain("evaluate", "iris", "--baselines")
+    assert answer.code == 0, answer.err
+    lines = [line for line in answer.out.splitlines() if "majority" in line]
+    assert re.fullmatch(r"│ +│ majority +│ 0.3333  \[0.\d{4}, 0.\d{4}\] │ [+-]0.\d{4}  \[.*\] │", lines[0])
+    evaluation = json.loads((runs[0] / "evaluation.json").read_text())
+    guess, linear = evaluation["baselines"]
+    assert guess["name"] == "majority" and linear["name"] == "logistic regression"
+    assert guess["figures"]["accuracy"] == pytest.approx(1 / 3)
+    assert guess["difference"]["accuracy"][0] == pytest.approx(evaluation["figures"]["accuracy"] - 1 / 3)
+
+
+def test_the_worst_errors_are_listed(runs, dltrain):
+    answer = dltrain("evaluate", "iris", "--worst", 4)
+    assert "the 4 largest losses" in answer.out
+    with (runs[0] / "evaluation" / "worst_errors.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 and list(rows[0])[:5] == ["index", "true", "predicted", "probability", "loss"]
+    losses = [float(row["loss"]) for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    answer = dltrain("evaluate", "iris", "--worst", 1000, "--json")
+    with (runs[0] / "evaluation" / "worst_errors.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 30
+    assert sum(float(row["loss"]) for row in rows) / 30 == pytest.approx(figures(answer)["figures"]["loss"], rel=1e-5)
+
+
+def test_the_worst_images_are_shown(dltrain, work):
+    assert (
+        dltrain("data=digits", "model=mlp", "trainer.max_epochs=1", "~callbacks.tensorboard", "run_dir=run").code == 0
+    )
+    answer = dltrain("evaluate", "run", "--worst", 3, "--resamples", 0)
+    assert "worst_errors.csv, worst_errors.png" in answer.out
+    with Image.open(work / "run" / "evaluation" / "worst_errors.png") as picture:
+        assert picture.width > 100
+
+
+def test_of_many_classes_the_worst_and_the_best_are_told(dltrain, work):
+    generator = np.random.default_rng(0)
+    rows = [f"{kind + generator.normal(0, 0.7):.3f},[{kind}]" for kind in range(25) for _ in range(12)]
+    (work / "table.csv").write_text("\n".join(["x,kind", *rows]) + "\n")
+    words = ("data=csv", "data.path=table.csv", "data.target=kind", "model=mlp", "trainer.max_epochs=3", "run_dir=run")
+    assert dltrain(*words, "~callbacks.tensorboard").code == 0
+    out = dltrain("evaluate", "run", "--resamples", 0).out
+    assert "the 5 worst and the 5 best of 25 classes by F1" in out
+    assert len(re.findall(r"│ \[\d+\] ", out)) == 10  # whose names are no markup
+    assert "true class in rows" not in out
+
+
+def test_values_have_residuals_and_coefficients(dltrain, work):
+    words = ("data=diabetes", "model=linear_regression", "run_dir=run", "~callbacks.tensorboard")
+    assert dltrain(*words).code == 0
+    answer = dltrain("evaluate", "run", "--baselines")
+    assert "errors, predicted - true: mean " in answer.out and "nine in ten from -" in answer.out
+    assert "what each output adds for one more of a feature, in the data's own units" in answer.out
+    evaluation = json.loads((work / "run" / "evaluation.json").read_text())
+    assert {"median_absolute_error", "max_error"} <= set(evaluation["figures"])
+    assert [one["name"] for one in evaluation["baselines"]] == ["mean", "ridge regression"]
+    assert "(intercept)" in evaluation["coefficients"]["output"]
+    assert (work / "run" / "evaluation" / "residuals.svg").exists()
 
 
 # --- averages of checkpoints ------------------------------------------------------------------------------

@@ -141,13 +141,13 @@ def _windows(settings: KoreanTextSettings, lines: _Lines) -> Data:
     longest = int(corpus.lengths[parts[0]].max())  # of the training lines: the others decide nothing
     context = min(settings.window, max(1, longest - 1))
     ragged = chosen.encode(corpus)
-    sources = [_window_samples(ragged.take(torch.from_numpy(part)), chosen.vocabulary, context) for part in parts]
+    sources = [window_samples(ragged.take(torch.from_numpy(part)), chosen.vocabulary, context) for part in parts]
     codec = TextCodec(settings.tokens, chosen.vocabulary, context, tokenizer)
     spec = InputSpec((context,), "int64", vocabulary_size=len(chosen.vocabulary))
     return _data(settings, lines, codec, spec, sources, notes, per_step=False)
 
 
-def _window_samples(lines: Ragged, vocabulary: Vocabulary, context: int) -> Source:
+def window_samples(lines: Ragged, vocabulary: Vocabulary, context: int) -> Source:
     """Returns the (N, T) windows before every token but the first of a line, padded on the left, and these tokens.
 
     An unknown token is never a target: a model that predicts "something unknown" has said nothing.
@@ -184,14 +184,14 @@ def _stream(settings: TextSettings, lines: _Lines) -> Data:
     begin = 0
     for part in parts:
         end = int(ends[part[-1]]) if len(part) else begin
-        sources.append(_blocks(stream, begin, end, settings.block, chosen.vocabulary))
+        sources.append(blocks_of(stream, begin, end, settings.block, chosen.vocabulary))
         begin = end
     codec = TextCodec(settings.tokens, chosen.vocabulary, settings.block, tokenizer, "stream")
     spec = InputSpec((settings.block,), "int64", vocabulary_size=len(chosen.vocabulary), padding="right")
     return _data(settings, lines, codec, spec, sources, notes, per_step=True)
 
 
-def _blocks(stream: torch.Tensor, begin: int, end: int, size: int, vocabulary: Vocabulary) -> Source:
+def blocks_of(stream: torch.Tensor, begin: int, end: int, size: int, vocabulary: Vocabulary) -> Source:
     """Returns (N, T) blocks of a stretch of the stream, and the token after each of theirs; the last may be shorter."""
     starts = torch.arange(begin, max(begin, end - 1), size)
     lengths = (end - 1 - starts).clamp(max=size)

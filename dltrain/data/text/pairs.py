@@ -97,7 +97,7 @@ def _pairs(settings: PairsCsvSettings, where: str) -> Data:
     is_training[train] = True
     source = _side(settings, table, settings.source, key, is_training, notes)
     target = _side(settings, table, settings.target, key, is_training, notes)
-    samples = _samples(source, target)
+    samples = samples_of(source, target)
     training = samples.take(torch.from_numpy(train))
     if not len(validation):
         notes.append(TRAINS_AND_EVALUATES_THE_SAME)
@@ -138,7 +138,7 @@ def _usable(table: TextTable, columns: list[str], key: list[str], notes: list[st
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """One column of all rows as numbers, and how others are encoded."""
 
     sequences: Ragged
@@ -161,7 +161,7 @@ def _side(
     key: list[str],
     is_training: NDArray[np.bool_],
     notes: list[str],
-) -> _Side:
+) -> Side:
     """
     Raises:
         DataError: the vocabulary keeps nothing.
@@ -198,10 +198,10 @@ def _side(
     if beyond:
         notes.append(f"column {column}: {beyond} of {len(corpus)} texts are cut to their first {context} tokens")
     codec = TextCodec(settings.tokens, chosen.vocabulary, context, tokenizer, "sequence")
-    return _Side(chosen.encode(corpus).cut(context), codec)
+    return Side(chosen.encode(corpus).cut(context), codec)
 
 
-def _samples(source: _Side, target: _Side) -> RaggedSamples:
+def samples_of(source: Side, target: Side) -> RaggedSamples:
     """Returns the pairs: the decoder reads ``<s> a b`` and is to give ``a b </s>``."""
     vocabulary = target.codec.vocabulary
     start, end = vocabulary.encode((START, END))
