@@ -219,17 +219,10 @@ class Run:
 
 @contextlib.contextmanager
 def _as_guest() -> Iterator[None]:
-    """Shows the log's lines, and gives back at the end of the block the random number generators and the threads."""
-    import torch
+    """Shows the log's lines, and gives the process back at the end of the block as it was."""
+    from dltrain import console, guest
 
-    from dltrain import console, seed
-
-    generators, threads = seed.generator_states(), torch.get_num_threads()
-    try:
-        with console.lent(logging.INFO):
-            console.log.setLevel(logging.INFO)
-            console.log.propagate = False
-            yield
-    finally:
-        seed.restore_generators(generators)
-        torch.set_num_threads(threads)
+    with guest.restored(), console.lent(logging.INFO):
+        console.log.setLevel(logging.INFO)
+        console.log.propagate = False
+        yield

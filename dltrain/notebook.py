@@ -7,18 +7,15 @@ handlers of signals, logging and warnings, and Hydra's global state. Two things 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
-from dltrain import compose, config, config_files, console, hydra_state, resume_rules, run, saved, seed, signals
+from dltrain import compose, config, config_files, console, guest, hydra_state, resume_rules, run, saved, signals
 from dltrain.errors import ConfigError, DltrainError, Interrupted
 from dltrain.run_folder import RunFolder
 
@@ -69,16 +66,7 @@ def _go_on(
     Raises:
         ConfigError: it was started with other settings, of those that may not change.
     """
-    before = saved.saved_config(folder)
-    container = resume_rules.with_own(before, container)
-    changes = resume_rules.differences(before, container)
-    said = [text.lstrip("+~").partition("=")[0] for text in overrides]
-    named = [key for key in said if key not in config_files.GROUPS]
-    refused = resume_rules.refusals(
-        changes, folder.path, container, lambda key: any(f"{key}.".startswith(f"{name}.") for name in named)
-    )
-    if refused:
-        raise ConfigError(*refused)
+    container, changes = resume_rules.taken_over(saved.saved_config(folder), container, overrides, folder.path)
     loaded = saved.load_config(container, folder, [str(path) for path in folders])
     return run.resume(folder, loaded, container, [change.override for change in changes])
 
@@ -190,20 +178,9 @@ def _as_guest(train: Callable[[], Result], progress: bool) -> Result:
     level = logging.INFO if progress else logging.WARNING
     with _turn:
         try:
-            with _restored(), hydra_state.kept(), console.lent(level), signals.as_guest():
+            with guest.restored(), hydra_state.kept(), console.lent(level), signals.as_guest():
                 return train()
         except DltrainError as error:
             if os.environ.get("DLTRAIN_TRACEBACK") == "1":
                 raise
             raise error.with_traceback(None) from None
-
-
-@contextlib.contextmanager
-def _restored() -> Iterator[None]:
-    """Gives back at the end of the block the random number generators and the number of threads."""
-    generators, threads = seed.generator_states(), torch.get_num_threads()
-    try:
-        yield
-    finally:
-        seed.restore_generators(generators)
-        torch.set_num_threads(threads)

@@ -213,8 +213,13 @@ def _fit(
         raise
     finally:
         described.join()
-        console.stop_logging(handler)
-        result = {**status, **_result(trainer, time.perf_counter() - started)}
+        try:
+            result = {
+                **status,
+                **_result(trainer, time.perf_counter() - started),
+            }  # whose callbacks may say something
+        finally:
+            console.stop_logging(handler)
         with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
             write_json(folder.result, result)
     _check_completed(trainer, folder, parts.config)
