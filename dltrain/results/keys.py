@@ -113,7 +113,14 @@ def spelled(value: Any) -> str:
 
 
 def differing_in(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns the settings that some configs have and others lack or have otherwise, as they order them."""
+    """Returns the settings that some configs have and others lack or have otherwise, as they order them; of a callback
+    that some have not, its name alone."""
     keys = dict.fromkeys(key for config in configs for key in config)
-    told = (key for key in keys if not is_untold(key))
+    told = (key for key in keys if not is_untold(key) and not _is_of_a_lacking_callback(key, configs))
     return [key for key in told if len({spelled(config[key]) if key in config else None for config in configs}) > 1]
+
+
+def _is_of_a_lacking_callback(key: str, configs: Sequence[dict[str, Any]]) -> bool:
+    group, _, rest = key.partition(".")
+    name = f"{group}.{rest.partition('.')[0]}.name"
+    return group == "callbacks" and key != name and any(name not in config for config in configs)
