@@ -70,21 +70,23 @@ def total(layer: Layer) -> Cost:
     return sum((total(inner) for inner in layer.inner), layer.own)
 
 
-def layers(model: nn.Module, inputs: InputSpec | dict[str, InputSpec]) -> Layer:
+def layers(model: nn.Module, inputs: InputSpec | dict[str, InputSpec], *, costs: bool = True) -> Layer:
     """Sends samples through a model, one pass as in evaluation and one as in training, and leaves it as it was.
 
     A model without gradients keeps nothing. One that is fitted is not called, since it may not be fitted yet.
 
     Args:
         inputs: of one sample.
+        costs: whether FLOPs and what is kept are counted; for the first time that takes a second, for PyTorch's counter
+            imports its compiler.
     """
-    passes = _Passes(model)
+    passes = _Passes(model, costs)
     batch = example(inputs, SAMPLES, device_of(model))
     if not isinstance(model, FittedModel):
         with watched(model, passes.enter, passes.leave), as_it_was(model):
-            with torch.inference_mode(), passes.counter:
+            with torch.inference_mode(), passes.counter or contextlib.nullcontext():
                 model.eval()(batch)
-            if not isinstance(model, RuleModel):
+            if costs and not isinstance(model, RuleModel):
                 passes.counter = None
                 with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(passes.keep, lambda kept: kept):
                     model.train()(batch)
@@ -146,9 +148,9 @@ class _Passes:
         counter: of FLOPs; None where they are not counted.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, costs: bool) -> None:
         self.model = model
-        self.counter: Any = FlopCounterMode(display=False)
+        self.counter: Any = FlopCounterMode(display=False) if costs else None
         self.outputs: dict[nn.Module, tuple[int, ...] | None] = {}  # in the order of the calls
         self.flops: dict[nn.Module, int] = {}
         self.kept: dict[nn.Module, int] = {}

@@ -8,10 +8,13 @@ else would be another training, which has a way of its own: a new run from these
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dltrain import config_files
+from dltrain.errors import ConfigError
 
 GROUPS = "optimizer.groups"
 
@@ -31,6 +34,7 @@ MAY_CHANGE = (
     "device.",
     "data.workers",
     "imports",
+    "report",
 )
 
 # Beginnings of keys, and why a run cannot go on with another value; the first that fits a key holds.
@@ -110,6 +114,30 @@ def with_own(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     if now["trainer"].get("auto_batch_size"):  # the run has found what fits
         whole["trainer"] = {**now["trainer"], **{name: before["trainer"][name] for name in FOUND}}
     return whole
+
+
+def taken_over(
+    before: dict[str, Any], container: dict[str, Any], overrides: Iterable[str], path: Path
+) -> tuple[dict[str, Any], list[Difference]]:
+    """Returns the config with which a run of the same command goes on (``resume=true``), and what of it is another.
+
+    Args:
+        before: the run's config.
+        container: as it is composed now.
+        overrides: that were said, for a default that has changed since is none of the user's.
+
+    Raises:
+        ConfigError: the run was started with other settings, of those that may not change.
+    """
+    container = with_own(before, container)
+    changes = differences(before, container)
+    words = [text.lstrip("+~").partition("=")[0] for text in overrides]
+    said = [word for word in words if word not in config_files.GROUPS]  # a group's values stand in a YAML file
+    refused = refusals(changes, path, container, lambda key: any(f"{key}.".startswith(f"{name}.") for name in said))
+    if refused:
+        refused[-1] += f"\nOr go on with the run as it was: dltrain resume {path}"
+        raise ConfigError(*refused)
+    return container, changes
 
 
 def refusals(

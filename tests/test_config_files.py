@@ -112,6 +112,7 @@ def test_the_values_of_the_entry_stand_at_the_top():
         "seed": 0,
         "run_dir": None,
         "resume": False,
+        "report": True,
         "imports": [],
         "model": {"init_from": None, "freeze": [], "unfreeze_epoch": None, "unfreeze_after": {}, "freeze_after": {}},
         "loss": {"l1": {}, "l2": {}},

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from dltrain.run import Outcome
 
 
+def write_report(outcome: Outcome) -> None:
+    """Writes the page about the run, where its config asks for one; see ``report.run.after_training``."""
+    if outcome.parts.config.report:
+        from dltrain.report.run import after_training
+
+        after_training(outcome)
+
+
 def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     """Prints the table of results, where the run lies, and what to type next."""
     from rich.console import Console
@@ -44,10 +52,18 @@ def print_outcome(outcome: Outcome, next_steps_too: bool = True) -> None:
     ended = f"{result['stop_reason']}{counts} in {duration(result['seconds'])}"
     console.print(ended, markup=False, soft_wrap=True)
     console.print(f"run {outcome.folder.path}", markup=False, soft_wrap=True)
+    if _has_new_report(outcome):
+        console.print(f"report {outcome.folder.report}", markup=False, soft_wrap=True)
     if next_steps_too:
         console.print("\nnext:")
         for command, meaning in next_steps(outcome):
             console.print(f"  {command:<46} {meaning}", markup=False, soft_wrap=True)
+
+
+def _has_new_report(outcome: Outcome) -> bool:
+    """Tells whether there is a report of this training, and not only one of before a resume."""
+    report, result = outcome.folder.report, outcome.folder.result
+    return report.is_file() and report.stat().st_mtime >= result.stat().st_mtime
 
 
 def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
@@ -65,6 +81,8 @@ def next_steps(outcome: Outcome) -> list[tuple[str, str]]:
         if data.task.kind in ("next_token", "regression"):
             meaning = "all figures"
         steps.append((f"dltrain evaluate {name}", meaning))
+    if _has_new_report(outcome):
+        steps.append((f"dltrain report {name} --open", f"{outcome.folder.report.name} anew, with all samples"))
     if outcome.folder.tensorboard.is_dir():
         steps.append((f"dltrain board {name}", "curves in the browser"))
     if outcome.folder.checkpoints.is_dir() and longer:

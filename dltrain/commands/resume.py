@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def go_on(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str], name: str) -> int:
     """Trains a run on, or says that it is finished; ``name`` is what the user calls it."""
     from dltrain import run as runner
-    from dltrain.commands.outcome import print_outcome
+    from dltrain.commands.outcome import print_outcome, write_report
 
     outcome = runner.resume(folder, config, container, overrides)
     if outcome is None:
@@ -65,5 +65,6 @@ def go_on(folder: RunFolder, config: Config, container: dict[str, Any], override
         if longer:
             print(f"Train longer with: dltrain resume {name} {longer}")
         return 0
+    write_report(outcome)
     print_outcome(outcome)
     return 0

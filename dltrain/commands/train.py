@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dltrain import config_files, resume_rules, saved
 from dltrain.commands import one_run, resume
-from dltrain.commands.outcome import print_outcome
+from dltrain.commands.outcome import print_outcome, write_report
 from dltrain.errors import ConfigError
 from dltrain.run_folder import RunFolder
 
@@ -28,6 +28,7 @@ def run(arguments: list[str]) -> int:
     if config.resume and folder is not None and folder.config.exists():
         return _go_on(folder, container, parsed)
     outcome = runner.train(config, container, parsed.overrides)
+    write_report(outcome)
     print_outcome(outcome)
     return 0
 
@@ -39,16 +40,7 @@ def _go_on(folder: RunFolder, container: dict[str, Any], parsed: argparse.Namesp
         ConfigError: the run was started with other settings, of those that may not change.
     """
     before = saved.saved_config(folder)
-    container = resume_rules.with_own(before, container)
-    changes = resume_rules.differences(before, container)
-    words = [override.lstrip("+~").partition("=")[0] for override in parsed.overrides]
-    said = [word for word in words if word not in config_files.GROUPS]  # a group's values stand in a YAML file
-    refused = resume_rules.refusals(
-        changes, folder.path, container, lambda key: any(f"{key}.".startswith(f"{name}.") for name in said)
-    )
-    if refused:
-        refused[-1] += f"\nOr go on with the run as it was: dltrain resume {folder.path}"
-        raise ConfigError(*refused)
+    container, changes = resume_rules.taken_over(before, container, parsed.overrides, folder.path)
     overrides = [change.override for change in changes]
     return resume.go_on(folder, one_run.load_config(container, parsed, folder), container, overrides, str(folder.path))
 

@@ -210,6 +210,10 @@ class Config:
     )
     run_dir: str | None = setting("Folder of this run; null makes a new one under runs/.")
     resume: bool = setting("Goes on with the run that run_dir holds already, where it holds one; else that is refused.")
+    report: bool = setting(
+        "Writes report.html into the run's folder at the end: curves, evaluation, errors and the model on one page. "
+        "The trials of a sweep have the sweep's."
+    )
     imports: list[str] = setting("Python modules of your own to import first, so that they can register components.")
     device: DeviceSettings = setting("Device, threads and number format.")
     trainer: TrainerSettings = setting("Length of the training, batches and evaluation.")

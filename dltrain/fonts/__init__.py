@@ -12,7 +12,8 @@ from pathlib import Path
 
 HANGUL = Path(__file__).with_name("NanumSquareRoundR.ttf")
 
-# What a page calls the font by; it stands last in the list of fonts, for what those before it lack.
+# What a page calls the font by. It stands first in the list of fonts, for it has Korean letters alone: last, Chromium
+# would draw boxes for a cell of Hangul, which it does not lay out again once the font is there.
 FAMILY = "dltrain-hangul"
 
 

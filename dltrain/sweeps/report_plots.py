@@ -10,6 +10,8 @@ from html import escape
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from dltrain.report.page import FONTS
+
 if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
 
     from dltrain.sweeps.leaderboard import Place
 
-FONTS = (
-    'system-ui, "Segoe UI", Roboto, "Noto Sans KR", "Noto Sans CJK KR", "Malgun Gothic", "Apple SD Gothic Neo", '
-    "sans-serif"
-)
 NONE = "–"
 
 
@@ -138,6 +136,8 @@ def history(places: list[Place], newest: dict[int, FrozenTrial], scale: Scale | 
     dots = [_dots(kind, pairs, scale, metric) for kind, pairs in groups.items() if pairs]
     figure = figure_of([best, *dots], 400)
     figure.update_xaxes(title="trial", tickformat="d", rangemode="tozero" if numbers[-1] < 5 else "normal")
+    if numbers[-1] <= 10:
+        figure.update_xaxes(dtick=1)
     figure.update_yaxes(title=escape(metric), type="log" if scale.is_log else "linear", exponentformat="e")
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     return Plot(title, f"Each point is a trial.{scale.said('drawn at that line')}", figure)
