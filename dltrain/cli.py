@@ -22,8 +22,14 @@ from dltrain.redaction import redacted
 # Verb -> what it does. The module dltrain/commands/<verb with _ for -> has add_arguments() and run().
 VERBS = {
     "resume": "go on with a run that was stopped, or train it longer",
+    "rerun": "repeat a run from its folder, and say whether the figures agree",
     "evaluate": "figures of a trained model on a split",
+    "export": "a trained model for other programs: torch, onnx or safetensors",
+    "predict": "what a trained model says of a table, images or texts",
+    "report": "one HTML page about a run or a sweep: curves, errors, model, how to repeat it",
     "generate": "text from a trained language model, or the answer of a model of pairs",
+    "runs": "a table of runs; 'runs prune' removes some",
+    "compare": "what differs between runs: settings, figures, curves",
     "board": "open TensorBoard on runs",
     "lr-find": "sweep the learning rate and suggest one",
     "summary": "layers, parameters, FLOPs and memory of a model; --graph draws it",
@@ -62,7 +68,7 @@ def main() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 (until the end)
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] == "resume" or arguments[0] not in VERBS:  # a training
+    if not arguments or arguments[0] in ("resume", "rerun") or arguments[0] not in VERBS:  # a training
         from dltrain import console
 
         console.outlive_terminal()

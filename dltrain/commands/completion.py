@@ -116,9 +116,7 @@ def _settings(word: str, explain: bool = False) -> Iterator[str]:
         yield from (
             f"{group}." for group in config_files.GROUPS if group != "experiment" and (explain or group != "loss")
         )
-        yield from (
-            ("seed", "run_dir", "imports", "report") if explain else (*("seed=", "run_dir=", "imports=", "report="),)
-        )
+        yield from (key if explain else f"{key}=" for key in ("seed", "run_dir", "imports", "report"))
         return
     keys: dict[str, None] = {}
     files = [config_files.values_if_readable(path) for path in config_files.options(group).values()]

@@ -17,6 +17,7 @@ from dltrain.data import Task
 from dltrain.data.text.tokens import PADDING
 from dltrain.errors import ConfigError
 from dltrain.models.cells import StepwiseGRU, StepwiseLSTM, StepwiseRNN
+from dltrain.models.scanning import scanned, scanned_packed
 
 # Measured of training steps on a CPU: 6 to 100 steps in time, 11 to 128 samples, 10 to 128 units.
 _LSTM_NOTE = (
@@ -111,7 +112,9 @@ class Recurrent(nn.Module):
 
     def _states(self, steps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         states: torch.Tensor
-        if isinstance(self.recurrent, StepwiseRNN):
+        if torch.compiler.is_exporting():
+            states = self._states_to_export(steps, lengths)
+        elif isinstance(self.recurrent, StepwiseRNN):
             states = self.recurrent(steps, lengths)
         elif lengths is None or not self.recurrent.bidirectional:
             states, _ = self.recurrent(steps)
@@ -121,13 +124,21 @@ class Recurrent(nn.Module):
             states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=steps.shape[1])
         return states
 
+    def _states_to_export(self, steps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        """Returns the same states, in operations that can be exported."""
+        if lengths is None or isinstance(self.recurrent, StepwiseRNN):
+            return scanned(self.recurrent, steps, lengths)[0]
+        if not self.recurrent.bidirectional:
+            return scanned(self.recurrent, steps)[0]
+        return scanned_packed(self.recurrent, steps, lengths)[0]
+
     def _pool(self, states: torch.Tensor, inputs: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         if self.pooling == "last":
             if lengths is None:
                 forward = states[:, -1, : self.hidden]
             else:
                 last = (lengths - 1).clamp(min=0)
-                forward = states[torch.arange(len(states), device=states.device), last, : self.hidden]
+                forward = states[torch.arange(states.shape[0], device=states.device), last, : self.hidden]
             if not self.recurrent.bidirectional:
                 return forward
             # The backward direction has read everything when it reaches the first step.

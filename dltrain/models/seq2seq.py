@@ -13,6 +13,7 @@ from dltrain.config import setting
 from dltrain.data import InputSpec, Task
 from dltrain.data.text.tokens import PADDING
 from dltrain.errors import ConfigError
+from dltrain.models.scanning import scanned, scanned_packed
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 State = tuple[torch.Tensor, ...]  # of the decoder: (1, B, H), and the cells of an lstm, (1, B, H) too
@@ -65,11 +66,14 @@ class Seq2Seq(nn.Module):
 
     def encode(self, source: torch.Tensor) -> tuple[torch.Tensor, State]:
         """Reads (B, S) tokens padded on the right; returns states (B, S, H) and the decoder's first state."""
-        lengths = (source != PADDING).sum(dim=1).clamp(min=1).cpu()
+        lengths = (source != PADDING).sum(dim=1).clamp(min=1)
         steps = self.dropout(self.source_embedding(source))
-        packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
-        packed_states, last = self.encoder(packed)
-        states = pad_packed_sequence(packed_states, batch_first=True, total_length=source.shape[1])[0]
+        if torch.compiler.is_exporting():
+            states, last = scanned_packed(self.encoder, steps, lengths)
+        else:
+            packed = pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            packed_states, last = self.encoder(packed)
+            states = pad_packed_sequence(packed_states, batch_first=True, total_length=source.shape[1])[0]
         parts = last if isinstance(last, tuple) else (last,)
         return states, tuple(torch.cat([part[0], part[1]], dim=1).unsqueeze(0) for part in parts)
 
@@ -87,7 +91,10 @@ class Seq2Seq(nn.Module):
             (B, T, V) logits, and the decoder's state after them.
         """
         steps = self.dropout(self.target_embedding(target))
-        hidden, last = self.decoder(steps, state if len(state) > 1 else state[0])  # (B, T, H)
+        if torch.compiler.is_exporting():
+            hidden, last = scanned(self.decoder, steps, first=state)
+        else:
+            hidden, last = self.decoder(steps, state if len(state) > 1 else state[0])  # (B, T, H)
         if self.attention is not None and self.join is not None:
             scores = self.attention(hidden) @ states.transpose(1, 2)  # (B, T, S)
             scores = scores.masked_fill((source == PADDING).unsqueeze(1), torch.finfo(scores.dtype).min)

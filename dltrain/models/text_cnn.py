@@ -77,7 +77,9 @@ class TextCNN(nn.Module):
             sides = (0, missing) if self.padding == "right" else (missing, 0)
             vectors, is_token = F.pad(vectors, sides), F.pad(is_token, sides)
         values = self.activation(convolution(vectors))  # (B, filters, windows)
-        is_text = is_token.unfold(1, width, 1).all(dim=2)  # (B, windows)
+        windows = values.shape[2]
+        within = [is_token[:, place : place + windows] for place in range(width)]  # no view that overlaps itself, which
+        is_text = torch.stack(within).all(dim=0)  # could not be exported: (B, windows)
         is_text[:, 0 if self.padding == "right" else -1] |= ~is_text.any(dim=1)  # the one window of a short text
         least = torch.finfo(values.dtype).min
         largest: torch.Tensor = values.masked_fill(~is_text.unsqueeze(1), least).amax(dim=2)

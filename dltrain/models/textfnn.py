@@ -76,7 +76,7 @@ class TextFNN(nn.Module):
         """Returns which of the tokens 1 to V - 1 each text (B, T) holds, or how often: (B, V - 1)."""
         weight = self.layers[0].weight
         assert isinstance(weight, torch.Tensor)
-        rows = torch.zeros(len(tokens), vocabulary_size, dtype=weight.dtype, device=tokens.device)
+        rows = torch.zeros(tokens.shape[0], vocabulary_size, dtype=weight.dtype, device=tokens.device)
         rows.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=rows.dtype))
         bags = rows if self.counts else rows.clamp(max=1)
         return bags[:, PADDING + 1 :]
