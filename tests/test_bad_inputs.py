@@ -518,6 +518,9 @@ def test_a_full_disk(told, work):
 
 def test_a_port_in_use(told, trained, work):
     shutil.copytree(trained / "run", work / "runs" / "2026-01-01" / "run")
+    curves = work / "runs" / "2026-01-01" / "run" / "tensorboard"
+    curves.mkdir()
+    (curves / "events.out.tfevents.1").touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         told(machine(f"board --port {port}", str(port), "in use", "Leave out --port"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import os
 import shutil
 import subprocess
@@ -242,6 +243,7 @@ def _made(target: Path, num_bytes: int) -> Iterator[Path]:
     new = [parent for parent in target.parents if not parent.exists()]
     make_folder(target.parent)
     temporary, old = (target.with_name(f".{target.name}.{os.getpid()}.{word}") for word in ("tmp", "old"))
+    _sweep(target)
     try:
         free = free_bytes(target.parent)[0]
         if free < num_bytes + _OTHER_BYTES:
@@ -261,3 +263,21 @@ def _made(target: Path, num_bytes: int) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
+
+
+def _sweep(target: Path) -> None:
+    """Removes what processes that were killed left beside a folder that they were about to write."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        number = path.name.split(".")[-2]
+        if number.isdigit() and not _is_running(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # it is somebody else's, or no number of a process
+        return True
+    return True

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -180,6 +183,16 @@ def test_ctrl_c_leaves_nothing_behind(dltrain, runs, monkeypatch):
     answer = dltrain("export", runs[0], "--format", "safetensors")
     assert (answer.code, answer.err) == (130, "stopped\n")
     assert not (runs[0] / "export").exists()
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_one(dltrain, runs):
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left = runs[0] / "export" / f".safetensors.{ended.stdout.strip()}.tmp"
+    at_work = runs[0] / "export" / f".safetensors.{os.getppid()}.tmp"
+    left.mkdir(parents=True)
+    at_work.mkdir()
+    exported(dltrain, runs[0], "safetensors")
+    assert not left.exists() and at_work.exists()
 
 
 def test_a_model_of_ones_own_needs_its_module_and_torch_does_not(dltrain, work):
