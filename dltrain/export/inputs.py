@@ -199,7 +199,13 @@ def _tokens(codec: TextCodec, task: Task, side: str = "") -> Described:
             + ("how often token number n is in the text" if codec.form == "counts" else "1 where it holds token n")
             + ", else 0; unknown tokens have no place",
         }
+    if side == "source":
+        described["holds"] = "the text that is read"
     if side == "target":
+        described["holds"] = (
+            "what is written so far: number start, then a token after another, of which each is what the model says "
+            "follows; number end is the end of it"
+        )
         start, end = vocabulary.encode((START, END))
         described |= {"start": start, "end": end, "longest": codec.context + 1}
     return described

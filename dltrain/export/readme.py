@@ -14,6 +14,7 @@ from dltrain.export.description import Description
 from dltrain.export.examples import packages
 from dltrain.export.inputs import Described
 from dltrain.export.raw import JSON, PICTURE
+from dltrain.export.torch_program import BATCH
 from dltrain.text_tables import markdown
 
 FILE = "README.md"
@@ -105,32 +106,33 @@ def _call(told: Told) -> str:
 
 
 def _inputs(description: Description) -> str:
-    texts = []
+    texts = ["`batch` is any number of samples at once."]
     for made in description.inputs:
         shape = ", ".join(map(str, made["shape"]))
-        texts.append(f"**`{made['name']}`**: {made['dtype']}, shape ({shape}). {_KINDS[made['kind']]}")
-        texts += [_axis(name, bound) for name, bound in made["free_axes"].items()]
+        holds = made.get("holds") or _KINDS[made["kind"]]
+        bounds = [_axis(name, bound) for name, bound in made["free_axes"].items() if name != BATCH]
+        texts.append(" ".join([f"**`{made['name']}`**: {made['dtype']}, shape ({shape}): {holds}.", *bounds]))
         texts += _details(made)
     return "\n\n".join([*texts, f"`{PREPROCESSING}` has all of it, with the rules in words."])
 
 
 _KINDS = {
-    "table": "A row of a table, its columns made numbers in this order:",
-    "numbers": "Numbers, each shifted and scaled.",
-    "image": "An image.",
-    "series": "The last rows of a series.",
-    "tokens": "The numbers of a text's tokens.",
-    "bag": "Which tokens a text holds.",
-    "prepared": "What the data set makes of its samples; no more is known of it.",
+    "table": "a row of a table, its columns made numbers",
+    "numbers": "numbers, each shifted and scaled",
+    "image": "an image",
+    "series": "the last rows of a series",
+    "tokens": "the numbers of a text's tokens",
+    "bag": "which tokens a text holds",
+    "prepared": "what the data set makes of its samples, of which no more is known",
 }
 
 
 def _axis(name: str, bound: Described) -> str:
-    what = "samples at once" if name == "batch" else "tokens; shorter texts are filled up, see below"
-    longest = f" at most {bound['longest']}" if bound["longest"] else ""
-    least = f" at least {bound['shortest']}" if bound["shortest"] > 1 else ""
-    many = " and".join(part for part in (least, longest) if part) or " any number of"
-    return f"`{name}`:{many} {what}."
+    least, most = bound["shortest"], bound["longest"]
+    if least == 1 and most is None:
+        return f"`{name}` is any number of tokens."
+    many = f"from {least} to {most}" if most else f"at least {least}"
+    return f"`{name}` is {many} tokens; shorter texts are filled up."
 
 
 def _details(made: Described) -> list[str]:
