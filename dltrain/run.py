@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -213,17 +214,22 @@ def _fit(
         raise
     finally:
         described.join()
-        try:
-            result = {
-                **status,
-                **_result(trainer, time.perf_counter() - started),
-            }  # whose callbacks may say something
-        finally:
-            console.stop_logging(handler)
-        with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
-            write_json(folder.result, result)
+        result = _reported(trainer, folder, status, time.perf_counter() - started, handler)
     _check_completed(trainer, folder, parts.config)
     return Outcome(folder, parts, trainer, result)
+
+
+def _reported(
+    trainer: Trainer, folder: RunFolder, status: dict[str, Any], seconds: float, handler: logging.Handler | None
+) -> dict[str, Any]:
+    """Writes how a training ended, and closes its log, in which callbacks may say something of the end."""
+    try:
+        result = {**status, **_result(trainer, seconds)}
+    finally:
+        console.stop_logging(handler)
+    with contextlib.suppress(OSError, DltrainError):  # an error that is under way says more than this one
+        write_json(folder.result, result)
+    return result
 
 
 def _check_completed(trainer: Trainer, folder: RunFolder, config: Config) -> None:
