@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from dltrain import fonts
+from dltrain.files import cache_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +27,8 @@ _PER_INCH = 100
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Lets what is drawn inside look as all charts of dltrain do."""
+    # Where Matplotlib keeps what fonts there are; by itself it would make two folders in the user's home.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     import matplotlib as mpl
     from cycler import cycler
 

@@ -196,7 +196,7 @@ def test_modules_and_configs_come_from_the_wheel(place):
 
 
 @pytest.mark.slow
-def test_the_wheel_trains_in_an_empty_folder_and_writes_only_runs(place):
+def test_the_wheel_trains_in_an_empty_folder_and_writes_only_runs_and_its_cache(place):
     assert run("python", "-m", "dltrain", "--version", **place) == f"dltrain {dltrain.__version__}\n"
     run("dltrain", "model=lstm", "data=korean_text", "trainer.max_epochs=2", **place)
     run("dltrain", "evaluate", "last", **place)
@@ -204,7 +204,8 @@ def test_the_wheel_trains_in_an_empty_folder_and_writes_only_runs(place):
     (result,) = work.glob("runs/*/*/result.json")
     assert (result.parent / "checkpoints").is_dir()
     assert entries(work) == ["runs"]
-    assert entries(work.parent / "home") == []
+    assert entries(work.parent / "home") == [".cache"]
+    assert entries(work.parent / "home" / ".cache") == ["dltrain"]
     assert entries(work.parent / "tmp") == []
 
 

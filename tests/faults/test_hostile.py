@@ -81,7 +81,6 @@ class Place:
             scratch=self.scratch,
             HOME=str(self.root / "home"),
             DLTRAIN_CACHE=str(self.scratch / "cache"),
-            MPLCONFIGDIR=str(self.scratch / "matplotlib"),  # where Matplotlib keeps what fonts there are
         )
         assert not self.canary.exists(), answer.text
         assert answer.code in codes, answer
