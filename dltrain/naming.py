@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain import config_files
+from dltrain import config_files, quick_yaml
 
 # The groups of settings that decide what comes out of a training, those that one looks at first at the beginning.
 GROUPS = ("model", "data", "optimizer", "loss", "scheduler", "trainer", "seed", "callbacks", "device")
@@ -200,7 +200,7 @@ def read_config(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        values = quick_yaml.load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return values if isinstance(values, dict) and config_files.too_large(values) is None else {}

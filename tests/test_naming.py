@@ -177,3 +177,9 @@ def test_a_config_that_cannot_be_read_is_none(content, tmp_path):
 def test_a_thousand_runs_have_a_thousand_names():
     runs = [run(called("abcd"), seed=i, optimizer__lr=i / 7) for i in range(1000)]
     assert len(set(labels(runs))) == 1000
+
+
+def test_a_config_that_is_nested_too_deep_names_nothing_and_crashes_nothing(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: " + "[" * 50_000, encoding="utf-8")
+    assert read_config(path) == {}

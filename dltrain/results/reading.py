@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain import config_files
+from dltrain import config_files, quick_yaml
 from dltrain.directions import is_higher_better
 from dltrain.errors import DltrainError
 from dltrain.history import History, Row
@@ -22,8 +22,7 @@ from dltrain.history import History, Row
 # The settings of one group by their full keys, shared by all runs that say the same of it, which nobody changes.
 Section = dict[str, Any]
 
-# Characters. What PyYAML has in C is eight times as fast, but crashes where brackets are nested ten thousand deep.
-_LONGEST, _LONGEST_IN_C = 1_000_000, 8192
+_LONGEST = 1_000_000  # characters
 
 # Where the YAML that dltrain writes can be cut: before a key at the left, and before one below that. A cut in the
 # middle of a value gives pieces that are no mapping, and the text is then read as a whole.
@@ -75,7 +74,6 @@ class ConfigReader:
         import yaml  # here, because whoever has an index hardly ever reads one
 
         self._yaml = yaml
-        self._fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         self._sections: dict[str, Section] = {}
         self._pieces: dict[str, dict[Any, Any]] = {}
 
@@ -125,7 +123,7 @@ class ConfigReader:
         values = self._pieces.get(text)
         if values is None:
             try:
-                values = self._load(text) if text.strip() else {}
+                values = quick_yaml.load(text) if text.strip() else {}
             except (self._yaml.YAMLError, ValueError):
                 return None
             if values is None:  # comments alone
@@ -135,12 +133,8 @@ class ConfigReader:
             self._pieces[text] = values
         return values
 
-    def _load(self, text: str) -> Any:
-        loader = self._fast if len(text) <= _LONGEST_IN_C else self._yaml.SafeLoader
-        return self._yaml.load(text, Loader=loader)
-
     def _whole(self, path: str, text: str) -> tuple[list[Section] | None, str]:
-        values = self._load(text)
+        values = quick_yaml.load(text)
         if not isinstance(values, dict):
             return None, f"{path} holds no settings"
         problem = config_files.too_large(values)
