@@ -179,16 +179,14 @@ def test_a_killed_worker_takes_no_other_trial_with_it(folders: tuple[Path, Path]
     assert drive(whole, overrides) == 8
     process = _CONTEXT.Process(target=_run, args=(str(killed), overrides))
     process.start()
-    generator = random.Random(10)
-    for kill in range(5):
-        process.join(generator.uniform(0.5, 2.0))
-        until = time.monotonic() + 60
-        while _ended(killed) < 4 * kill and process.is_alive() and time.monotonic() < until:
-            time.sleep(0.05)  # so that no trial is hit twice, which would be given up
-        workers = [pid for pid in workers_of(process.pid or 0) if _is_training(pid)]
-        for worker in workers[:1]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
+    generator, hit = random.Random(10), set()
+    until = time.monotonic() + 120
+    while len(hit) < 5 and process.is_alive() and time.monotonic() < until:
+        process.join(generator.uniform(0.2, 1.0))
+        workers = workers_of(process.pid or 0)
+        generator.shuffle(workers)
+        any(_killed_in_a_trial(worker, hit) for worker in workers)
+    assert len(hit) == 5
     process.join()
     assert process.exitcode == 8
     (trials, _), (again, _) = outcome(whole), outcome(killed)
@@ -198,13 +196,19 @@ def test_a_killed_worker_takes_no_other_trial_with_it(folders: tuple[Path, Path]
         line.survived += 1
 
 
-def _ended(folder: Path) -> int:
-    """Returns how many trials of a sweep have come to their end."""
-    return len([path for path in folder.glob("sweep/trials/*/result.json") if '"running"' not in path.read_text()])
+def _killed_in_a_trial(worker: int, hit: set[str]) -> bool:
+    """Kills a worker that trains a trial which was not hit before: one that is hit twice would be given up.
 
-
-def _is_training(pid: int) -> bool:
-    """Tells whether a process is a worker, and not joblib's tracker of resources."""
-    with contextlib.suppress(OSError):
-        return "worker-" in str(Path(f"/proc/{pid}/fd/1").readlink())
+    It stands still while it is looked at, so that it cannot end its trial and begin another in between.
+    """
+    with contextlib.suppress(OSError):  # it has ended
+        os.kill(worker, signal.SIGSTOP)
+        while Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] not in "TZ":
+            time.sleep(0.001)
+        opened = [str(path.readlink()) for path in Path(f"/proc/{worker}/fd").iterdir()]
+        trials = {path.partition("/sweep/trials/")[2].partition("/")[0] for path in opened} - {""}
+        kills = len(trials) == 1 and trials.isdisjoint(hit)
+        os.kill(worker, signal.SIGKILL if kills else signal.SIGCONT)
+        hit |= trials if kills else set()
+        return kills
     return False
