@@ -180,8 +180,8 @@ class Run:
         """
         from dltrain.prediction import memory
 
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise ConfigError(f"batch_size = {batch_size!r}: must be a whole number, at least 1")
         size = batch_size or self._config.trainer.evaluation_batch_size
         with _as_guest():
             return memory.predict(self._takes, x, probabilities=probabilities, batch_size=size, strict=strict)

@@ -94,10 +94,11 @@ class BoardServer:
         """Starts it on the next free port, where another process took the port between the look and the start.
 
         Raises:
-            MachineError: that is not why it ended.
+            MachineError: that is not why it ended, or this port and no other was asked for.
         """
-        taken = not _is_free(self.port)
-        if self._asked is not None or not taken:
+        if self._asked is not None:
+            free_port(self._asked)
+        if self._asked is not None or _is_free(self.port):
             raise MachineError(f"TensorBoard ended at once: {self._last_words()}")
         self.port = free_port(None)
         self._start()

@@ -220,8 +220,14 @@ def load_state(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]
         log.warning("%s keeps no best weights: taking the last", folder.path)
         name = store.pointed("last")
     if name is None:
-        if folder.read_result().get("status") == "done":
-            raise CheckpointError(f"{folder.path} keeps no checkpoint: it was trained without callbacks.checkpoint")
+        result = folder.read_result()
+        if result.get("status") == "failed" and isinstance(result.get("error"), str):
+            raise CheckpointError(f"{folder.path} has no checkpoint, for its training failed before: {result['error']}")
+        if result.get("status") == "done":
+            raise CheckpointError(
+                f"{folder.path} keeps no checkpoint: it was trained without callbacks.checkpoint, or its folder "
+                f"{folder.checkpoints.name} was removed"
+            )
         raise CheckpointError(f"{folder.path} has no checkpoint yet. Go on with it: dltrain resume {folder.path}")
     return name, store.load(name)
 

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 def auroc(scores: torch.Tensor, targets: torch.Tensor) -> float:
     """Returns the area under the receiver operating characteristic: the chance that a positive sample scores above a
-    negative one, ties counted half (Hanley and McNeil 1982); NaN where all samples are of one class.
+    negative one, ties counted half (Hanley and McNeil 1982); NaN where all samples are of one class, or a score is NaN.
 
     Args:
         scores, targets: (N,); a target above 0.5 is positive.
@@ -39,17 +39,20 @@ class Ranking:
             scores: (N,), of one sample at least.
             positive: (N,).
         """
+        self._has_order = not np.isnan(scores).any()
         self._order = np.argsort(scores, kind="stable")
         ordered = scores[self._order]
         self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
         self._positive = positive[self._order].astype(np.float64)
 
     def auroc(self, weights: Floats) -> Floats:
-        """Returns (R,) areas, NaN where one class has no weight.
+        """Returns (R,) areas, NaN where one class has no weight, or a score is not a number.
 
         Args:
             weights: (R, N), how often each sample counts.
         """
+        if not self._has_order:
+            return np.full(len(weights), np.nan)
         ordered = weights[:, self._order]
         positive = ordered * self._positive
         of_group, all_of_group = positive, ordered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,10 @@ class Choice:
     top_k: int | None = None
     top_p: float | None = None
     samples: int = 1
+
+    def of_prompt(self, place: int) -> Choice:
+        """Returns the choice for one of several prompts: the same draws would lead them all to the same words."""
+        return self if self.seed is None else dataclasses.replace(self, seed=self.seed + place)
 
     def write(
         self, writer: Writer, first: int, end: int | None, longest: int, tell: Tell | None = None

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -146,6 +146,8 @@ def _checked(overrides: Sequence[str]) -> list[str]:
     """
     if isinstance(overrides, str):
         raise ConfigError(f"overrides is a list of texts: [{', '.join(map(repr, overrides.split()))}]")
+    if not isinstance(overrides, Iterable):
+        raise ConfigError(f"overrides = {overrides!r}: give a list of texts such as ['optimizer.lr=0.1']")
     texts = list(overrides)
     for text in texts:
         if not isinstance(text, str):

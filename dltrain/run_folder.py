@@ -139,8 +139,17 @@ def sweep_dir(sampler: str) -> str:
     return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{sampler}-{random_letters()}")
 
 
-def make_folder(path: Path, exist_ok: bool = True) -> bool:
+def make_folder(
+    path: Path,
+    exist_ok: bool = True,
+    *,
+    what: str = "run folder",
+    hint: str = "Change to a folder that you may write, or give run_dir=...",
+) -> bool:
     """Makes a folder; returns False where it exists and must not.
+
+    Args:
+        what, hint: of the error: what the folder is, and what helps.
 
     Raises:
         MachineError: the folder cannot be made.
@@ -154,13 +163,10 @@ def make_folder(path: Path, exist_ok: bool = True) -> bool:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except FileExistsError:
         if exist_ok:
-            raise MachineError(f"{path} is a file, so no run folder can be made there") from None
+            raise MachineError(f"{path} is a file, so no {what} can be made there") from None
         return False
     except OSError as error:
-        raise MachineError(
-            f"no run folder can be made at {path.absolute()}: {error.strerror}. "
-            "Change to a folder that you may write, or give run_dir=..."
-        ) from error
+        raise MachineError(f"no {what} can be made at {path.absolute()}: {error.strerror}. {hint}") from error
     return True
 
 
@@ -282,6 +288,8 @@ def find_run(name: str) -> RunFolder:
     if folder.config.is_file():
         return folder
     if folder.path.is_dir() and name not in ("last",):
+        if (folder.path / "multirun.yaml").is_file():
+            raise ConfigError(f"{name} is a sweep. Name one of its runs: {folder.path / 'best'}")
         raise ConfigError(f"{name} is no run folder: it has no {folder.config.name}")
     runs = all_runs()
     if not runs:

@@ -121,7 +121,8 @@ class Predictions(Callback):
             outputs = outputs_of(trainer.model, batch.inputs, trainer.autocast)
             entries = reader.entries(self._places, batch, outputs)
             if isinstance(trainer.model, Seq2Seq) and isinstance(batch.inputs, dict):
-                answers = [self._answer(trainer.model, row.tolist()) for row in batch.inputs["source"].cpu()]
+                rows = batch.inputs["source"].cpu().tolist()
+                answers = [self._answer(trainer.model, row, place) for place, row in enumerate(rows)]
                 entries = [
                     Entry(entry.place, {"": Told(entry.told[""].true, answer)}, entry.inputs)
                     for entry, answer in zip(entries, answers, strict=True)
@@ -135,23 +136,26 @@ class Predictions(Callback):
             return []
         with apart(model):
             if isinstance(model, Seq2Seq):
-                return [(text_of(prompt, codec), self._answer(model, prompt)) for prompt in self._prompts]
-            return [(text_of(prompt, codec), self._go_on(model, codec, prompt)) for prompt in self._prompts]
+                answers = [self._answer(model, prompt, place) for place, prompt in enumerate(self._prompts)]
+            else:
+                answers = [self._go_on(model, codec, prompt, place) for place, prompt in enumerate(self._prompts)]
+        return [(text_of(prompt, codec), answer) for prompt, answer in zip(self._prompts, answers, strict=True)]
 
-    def _answer(self, model: Seq2Seq, prompt: list[int]) -> str:
+    def _answer(self, model: Seq2Seq, prompt: list[int], place: int) -> str:
         data = self.context.data
         source, target = codec_of(data, "source"), codec_of(data, "target")
         assert source is not None and target is not None and isinstance(data.task.inputs, dict)
         longest = data.task.inputs["target"].shape[0]
         numbers = [number for number in prompt if number != PADDING]
         try:
-            return generate.answered(model, source, target, numbers, longest, self._choice)
+            return generate.answered(model, source, target, numbers, longest, self._choice.of_prompt(place))
         except CheckpointError:
             return _NOTHING
 
-    def _go_on(self, model: nn.Module, codec: TextCodec, prompt: list[int]) -> str:
+    def _go_on(self, model: nn.Module, codec: TextCodec, prompt: list[int], place: int) -> str:
         try:
-            return generate.continued(model, codec, prompt, self.settings.num_tokens, self._choice)
+            choice = self._choice.of_prompt(place)
+            return generate.continued(model, codec, prompt, self.settings.num_tokens, choice)
         except CheckpointError:
             return _NOTHING
 

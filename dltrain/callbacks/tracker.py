@@ -13,6 +13,7 @@ import importlib.util
 import logging
 import os
 import random
+import re
 import sys
 import time
 import warnings
@@ -172,10 +173,17 @@ class Tracker(Callback, abc.ABC):
                 yield
         except Exception as error:  # whatever the program and its server raise: the figures stand in metrics.jsonl too
             if not self._has_failed:
-                text = next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
+                text = _first_words(error)
                 shown = f"{text}." if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
                 log.warning("%s gets no more figures: %s The training goes on without", self.title, shown)
             self._has_failed = True
+
+
+def _first_words(error: Exception) -> str:
+    """Returns the first line of an error, with those below it where it only counts them, as Pydantic's does."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    text = " ".join(lines[:3]) if re.match(r"\d+ validation error", lines[0]) else lines[0]
+    return text.rstrip(".") or type(error).__name__
 
 
 def _point(row: Row) -> Point:

@@ -77,12 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
     coefficients = coefficients_of(parts.model, parts.data, parts.loss)
     result |= {} if coefficients is None else {"coefficients": coefficients}
     heading = None if arguments.no_pictures else f"{folder.path.name}, {result['split']}"
-    written = writing.write(folder, result, heading)
     if arguments.json:
         print(json_text(result))
     else:
         title = f"{folder.path.name}: {result['samples']:,} samples of {loaded.described(split)}"
         printing.show(result, title, coefficients_of_logarithms=parts.loss.link is not None)
+    written = writing.write(folder, result, heading)  # after they are told: the folder may be one to read alone
     if arguments.worst:
         written += _worst(folder, loaded, split, arguments)
     if not arguments.json:

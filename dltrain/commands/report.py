@@ -40,12 +40,28 @@ def run(arguments: argparse.Namespace) -> int:
     path = None if arguments.output is None else Path(arguments.output)
     if arguments.worst is not None and not 0 <= arguments.worst <= _MOST_WORST:
         raise ConfigError(f"--worst {arguments.worst}: needs a whole number from 0 to {_MOST_WORST}")
+    if path is not None:
+        _check_place(path)
     sweep = find_sweep(arguments.run)
     written = _of_run(arguments, path) if sweep is None else _of_sweep(sweep, arguments, path)
     print(written)
     if arguments.open:
         _open(written)
     return 0
+
+
+def _check_place(path: Path) -> None:
+    """Makes the folder of the page, before what takes a while.
+
+    Raises:
+        ConfigError: a folder is named where a file is to be.
+        MachineError: the folder cannot be made.
+    """
+    from dltrain.run_folder import make_folder
+
+    if path.is_dir():
+        raise ConfigError(f"-o {path}: is a folder. Name the file: -o {path / 'report.html'}")
+    make_folder(path.parent, what="report", hint="Name another file with -o FILE")
 
 
 def _of_run(arguments: argparse.Namespace, path: Path | None) -> Path:

@@ -105,8 +105,8 @@ def import_modules(
     names: Any, search_paths: tuple[Path, ...], problems: list[str], distrusted: Path | None = None
 ) -> None:
     """Imports the user's own modules from the working directory, the search paths or the environment."""
-    if not isinstance(names, list):
-        return  # the type check reports it
+    if not isinstance(names, list) or not names:
+        return  # the type check reports what is no list
     for path in (Path.cwd(), *search_paths):
         if str(path) not in sys.path:
             sys.path.append(str(path))

@@ -27,7 +27,8 @@ class Ranked:
     """How scores rank what is of a class.
 
     Attributes:
-        true_positives, false_positives: (G,) of all that score so much or more, from the highest score down.
+        true_positives, false_positives: (G,) of all that score so much or more, from the highest score down; none where
+            a score is not a number, for that has no place in the order.
     """
 
     true_positives: Floats
@@ -39,6 +40,8 @@ class Ranked:
         Args:
             scores, positive: (M,).
         """
+        if np.isnan(scores).any():
+            return cls(np.zeros(0), np.zeros(0))
         order = np.argsort(-scores, kind="stable")
         ordered = scores[order]
         ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # equal scores come at once

@@ -241,7 +241,7 @@ def _made(target: Path, num_bytes: int) -> Iterator[Path]:
     """
     target = target.absolute()
     new = [parent for parent in target.parents if not parent.exists()]
-    make_folder(target.parent)
+    make_folder(target.parent, what="export", hint="Name another folder with -o FOLDER")
     temporary, old = (target.with_name(f".{target.name}.{os.getpid()}.{word}") for word in ("tmp", "old"))
     _sweep(target)
     try:

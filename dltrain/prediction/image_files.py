@@ -212,13 +212,14 @@ def as_images(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
     Raises:
         DataError: it is nothing of the kind.
     """
-    if array.ndim == 3:
-        array = array[:, None]
-    if array.ndim != 4:
+    is_one = array.ndim == 3 and (array.shape[2] in (1, 3) or (array.shape[0] == channels == 3))
+    if array.ndim not in (3, 4) or is_one:  # of one colour image each row would be taken for an image
         raise DataError(
             f"images are (N, H, W), (N, C, H, W) or (N, H, W, C), and the array has the shape {array.shape}. Of a "
             "single image write array[None]"
         )
+    if array.ndim == 3:
+        array = array[:, None]
     is_first, is_last = array.shape[1] in (1, 3), array.shape[3] in (1, 3)
     if is_last and (not is_first or (array.shape[3] == channels and array.shape[1] != channels)):
         array = array.transpose(0, 3, 1, 2)

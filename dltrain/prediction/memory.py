@@ -73,6 +73,8 @@ def _inputs(takes: Takes, x: Any) -> Inputs:
         return _of_frame(takes, x)
     if isinstance(x, Sequence) or (hasattr(x, "tolist") and hasattr(x, "iloc")):  # a list, or a pandas Series
         return _of_list(takes, list(x))
+    if takes.family == "images" and hasattr(x, "getbands"):
+        raise DataError("of a single image give a list: run.predict([image])")
     raise _other_kind(takes, type(x).__name__)
 
 
@@ -104,6 +106,8 @@ def _of_list(takes: Takes, items: list[Any]) -> Inputs:
         array = np.asarray(items)
     except ValueError as error:
         raise DataError(f"the items of the list have different lengths ({error})") from error
+    if takes.family == "table" and array.ndim == 2 and array.dtype.kind in "OUS":  # rows with words among the numbers
+        return _of_array(takes, np.array(items, dtype=object))
     if array.dtype == object or array.dtype.kind in "US":
         raise _other_kind(takes, f"a list of {type(items[0]).__name__}" if items else "an empty list")
     return _of_array(takes, array)

@@ -76,8 +76,8 @@ def _notes(subject: Subject, rows: Sequence[Row]) -> Iterator[Html]:
         yield paragraph("What is called validation here are the training samples themselves, evaluated.", "small")
     bad = sum(any(name in row and row[name] is None for name in ("train/loss", "val/loss")) for row in rows)
     if bad:
-        several = f"{bad} evaluations are" if bad > 1 else "1 evaluation is"
-        yield paragraph(f"The loss of {several} NaN or infinite: a gap in the curves.", "notice")
+        several = f"losses of {bad} evaluations are" if bad > 1 else "loss of 1 evaluation is"
+        yield paragraph(f"The {several} NaN or infinite: a gap in the curves.", "notice")
     yield paragraph(
         "Point at a curve to read its values, drag to enlarge a part and double-click to see all again; a click on a "
         "name takes its curve away.",

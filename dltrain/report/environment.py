@@ -126,6 +126,9 @@ def _same(subject: Subject, known: dict[str, Any]) -> Iterator[tuple[str, object
     yield "dltrain", known.get("dltrain", "not known")
     yield "PyTorch", torch or "not known"
     yield "Python", str(known.get("python", "not known")).partition(" ")[0]
-    yield "device", known.get("gpu") or f"CPU, {known.get('threads', '?')} threads"
+    yield (
+        "device",
+        known.get("gpu") or f"CPU, {known.get('threads', '?')} {'thread' if known.get('threads') == 1 else 'threads'}",
+    )
     if "fingerprint" in subject.task_file:
         yield "data", f"fingerprint {subject.task_file['fingerprint']}"

@@ -24,10 +24,11 @@ def section(subject: Subject) -> Section | None:
     found, told = _evaluation(subject)
     if found is None:
         return None
-    blocks: list[Block] = [paragraph(told), *_of_target(found, "evaluation")]
+    target = subject.targets[0] if len(subject.targets) == 1 else ""
+    blocks: list[Block] = [paragraph(told), *_of_target(found, "evaluation", target)]
     targets = found.get("targets")
     for place, (head, own) in enumerate(targets.items() if isinstance(targets, dict) else ()):
-        blocks += [heading(f"Target {head}"), *_of_target(own, f"evaluation-{place}")]
+        blocks += [heading(f"Target {head}"), *_of_target(own, f"evaluation-{place}", head)]
     return Section("Evaluation", blocks)
 
 
@@ -85,7 +86,7 @@ def _agree(saved: Any, found: dict[str, float]) -> bool:
     return isinstance(saved, dict) and all(rounded(saved.get(name)) == rounded(value) for name, value in found.items())
 
 
-def _of_target(found: dict[str, Any], name: str) -> Iterator[Block]:
+def _of_target(found: dict[str, Any], name: str, target: str) -> Iterator[Block]:
     yield _figures(found)
     baselines = found.get("baselines")
     if baselines:
@@ -97,7 +98,7 @@ def _of_target(found: dict[str, Any], name: str) -> Iterator[Block]:
         yield from _classes(classes)
     yield from _curves(found, classes or [], name)
     if found.get("residuals"):
-        yield from _residuals(found["residuals"], f"{name}-residuals")
+        yield from _residuals(found["residuals"], f"{name}-residuals", target)
     coefficients = found.get("coefficients")
     if coefficients:
         yield heading("What each output adds for one more of a feature")
@@ -109,14 +110,19 @@ def _of_target(found: dict[str, Any], name: str) -> Iterator[Block]:
 def _figures(found: dict[str, Any]) -> Html:
     figures, intervals = found.get("figures", {}), found.get("intervals", {})
     if not intervals:
-        return table(["metric", "value"], ([name, _text(value)] for name, value in figures.items()), numbers=(1,))
+        return table(["metric", "value"], ([name, _said(value)] for name, value in figures.items()), numbers=(1,))
     share = f"{found.get('confidence', 0.95):.0%} interval"
-    rows = ([name, _text(value), _ends(intervals.get(name))] for name, value in figures.items())
+    rows = ([name, _said(value), _ends(intervals.get(name))] for name, value in figures.items())
     return table(["metric", "value", share], rows, numbers=(1, 2))
 
 
 def _text(value: Any) -> str:
     return "" if rounded(value) is None else number(value)
+
+
+def _said(value: Any) -> str:
+    """Returns a figure that there must be; those that a class need not have stay empty."""
+    return _text(value) or "not a number"
 
 
 def _ends(interval: Any) -> str:
@@ -196,9 +202,9 @@ def _curves(found: dict[str, Any], classes: Sequence[dict[str, Any]], name: str)
         )
 
 
-def _residuals(residuals: dict[str, Any], name: str) -> Iterator[Block]:
+def _residuals(residuals: dict[str, Any], name: str, target: str) -> Iterator[Block]:
     yield heading("Predicted and true")
-    yield Grid(charts.residuals(name, residuals))
+    yield Grid(charts.residuals(name, residuals, target))
     pairs = [("mean of predicted less true", _text(residuals.get("mean"))), ("deviation", _text(residuals.get("std")))]
     quantiles = residuals.get("quantiles", {})
     pairs += [(f"{float(share):.0%} are below", _text(value)) for share, value in quantiles.items()]

@@ -21,6 +21,9 @@ _RIGHT = [[0, "#ffffff"], [1, "#104e8b"]]
 _WRONG = [[0, "#ffffff"], [1, "#be1e1e"]]
 _HEIGHT = 380
 
+# Of curves of the same colour, where there are more of them than colours.
+_DASHES = ("solid", "dot", "dash")
+
 
 def confusion(name: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Chart | None:
     """Draws (K, K) counts, true classes in rows; None of too many classes.
@@ -147,7 +150,9 @@ def _over_thresholds(curves: dict[str, Any], areas: dict[str, Any], what: str) -
         area = rounded(areas.get(label))
         title = label if area is None else f"{_short(label)} ({what} {area:.3f})"
         xs, ys = [rounded(x) or 0.0 for x, _ in points], [y for _, y in points]
-        traces.append(line(title, xs, ys, COLORS[place % len(COLORS)], mode="lines"))
+        trace = line(title, xs, ys, COLORS[place % len(COLORS)], mode="lines")
+        trace["line"]["dash"] = _DASHES[place // len(COLORS) % len(_DASHES)]
+        traces.append(trace)
     return traces
 
 
@@ -164,8 +169,13 @@ def _curves(name: str, traces: list[Trace], x: str, y: str, label: str) -> Chart
     return Chart(name, figure(traces, drawn), label, height)
 
 
-def residuals(name: str, values: dict[str, Any]) -> list[Chart]:
-    """Draws predicted over true values, and how the differences are spread."""
+def residuals(name: str, values: dict[str, Any], target: str = "") -> list[Chart]:
+    """Draws predicted over true values, and how the differences are spread.
+
+    Args:
+        target: what the values are called, where that is known.
+    """
+    of = f" {_short(target)}" if target else ""
     true, predicted = all_rounded(values.get("true", [])), all_rounded(values.get("predicted", []))
     known = [(a, b) for a, b in zip(true, predicted, strict=False) if a is not None and b is not None]
     if not known:
@@ -174,7 +184,7 @@ def residuals(name: str, values: dict[str, Any]) -> list[Chart]:
     points: Trace = {"type": "scatter", "mode": "markers", "name": "samples", "x": xs, "y": ys, "showlegend": False}
     points |= {"marker": {"size": 5, "color": COLORS[0], "opacity": 0.5}}
     diagonal = _diagonal("exact", min(xs), max(xs))
-    scatter = layout(_HEIGHT, x="true", y="predicted", hovermode="closest")
+    scatter = layout(_HEIGHT, x=f"true{of}", y=f"predicted{of}", hovermode="closest")
     spread = {"type": "histogram", "x": all_rounded(b - a for a, b in known), "marker": {"color": COLORS[0]}}
     count = layout(_HEIGHT, x="predicted less true", y="samples", bargap=0.04, showlegend=False)
     return [

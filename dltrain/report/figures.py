@@ -45,7 +45,7 @@ def layout(height: int, *, x: str, y: str, **more: Any) -> dict[str, Any]:
         "font": {"family": FONTS, "size": 13, "color": "#222"},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
-        "margin": {"l": 10, "r": 20, "t": 40, "b": 10},
+        "margin": {"l": 10, "r": 20, "t": 40 if more.get("showlegend") is False or "legend" in more else 66, "b": 10},
         "hoverlabel": {"font": {"family": FONTS}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         **axes,
@@ -78,13 +78,7 @@ def scales(active: str = "linear") -> dict[str, Any]:
     buttons = [
         {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind, "yaxis.autorange": True}]} for kind in kinds
     ]
-    place = {
-        "x": 1,
-        "xanchor": "right",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "pad": {"r": 56},
-    }  # beside Plotly's own buttons
+    place = {"x": 1, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": 28}}  # beside the title of the x axis
     looks = {"font": {"size": 11}, "bgcolor": "white", "bordercolor": "#c5cad1", "active": kinds.index(active)}
     return {"updatemenus": [{"type": "buttons", "direction": "right", "buttons": buttons, **place, **looks}]}
 

@@ -191,6 +191,7 @@ pre b { font-weight: normal; color: #0059a3 }
 .wide + .wide { margin-top: 1rem }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem }
 .grid > * { min-width: 0 }
+.grid > .wide + .wide { margin-top: 0 }
 .cards { display: flex; flex-wrap: wrap; gap: .75rem; margin: .75rem 0 }
 .cards figure { margin: 0; width: 8.5rem; font-size: .8125rem; line-height: 1.35; overflow-wrap: anywhere }
 .cards img { display: block; max-width: 100%; height: auto; image-rendering: pixelated; border: 1px solid #ddd }

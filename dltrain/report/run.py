@@ -22,6 +22,7 @@ from dltrain.report import (
 from dltrain.report.markup import paragraph
 from dltrain.report.page import Section
 from dltrain.report.subject import Subject, quickly
+from dltrain.run_folder import make_folder
 
 if TYPE_CHECKING:
     from dltrain.run import Outcome
@@ -53,7 +54,9 @@ def write(subject: Subject, path: Path | None = None) -> Path:
     Raises:
         MachineError: it cannot be written.
     """
-    path = path or subject.folder.report
+    if path is None:
+        path = subject.folder.report
+        make_folder(path.parent, what="report", hint="Write it elsewhere with -o FILE")
     sections = [section for title, part in _PARTS.items() if (section := _made(title, part, subject)) is not None]
     page.write(path, summary.title_of(subject), summary.blocks(subject), sections, contents=True)
     return path

@@ -50,9 +50,22 @@ def section(subject: Subject) -> Section | None:
     count = len(part.data.splits[subject.split])
     whole = len(parts.data.splits[subject.split])
     of = f"{count:,} samples" if count == whole else f"{count:,} of the {whole:,} samples"
-    told = f"Of {of} of {subject.split}, those with the largest loss, the largest first. Samples are counted from 0."
+    told = f"Of {of} of {subject.split}, those with the largest loss, the largest first{_wrong_ones(part.data, found)}."
+    told += " Samples are counted from 0."
     blocks: list[Block] = [paragraph(told), *_shown(part.data, found)]
     return Section("Worst errors", blocks)
+
+
+def _wrong_ones(data: Data, entries: Sequence[Entry]) -> str:
+    """Returns how many are taken for something else than they are: of a good model many a large loss is of a right
+    prediction that was not sure. Of numbers there is nothing to say, for none is met exactly.
+    """
+    if "regression" in _kinds(data.task):
+        return ""
+    wrong = sum(not all(told.is_right for told in entry.told.values()) for entry in entries)
+    if wrong == len(entries):
+        return ""
+    return f"; {wrong or 'none'} of these {len(entries)} {'is' if wrong <= 1 else 'are'} predicted wrong"
 
 
 def right_and_wrong(subject: Subject) -> Section | None:

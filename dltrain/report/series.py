@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from dltrain.assembly import Parts
 from dltrain.evaluate import apart, outputs_of
 from dltrain.report.curves import EVALUATED, TRAINING
 from dltrain.report.figures import TOGETHER, layout, line
@@ -44,17 +45,29 @@ def section(subject: Subject) -> Section | None:
     several = f"; of {task.output_size} values that are predicted of each, the first {_MOST_OUTPUTS}"
     told = f"{first} samples of {subject.split} in their order{several if task.output_size > _MOST_OUTPUTS else ''}."
     blocks: list[Block] = [paragraph(told)]
-    blocks += [_chart(place, both[0], both[1]) for place in range(min(_MOST_OUTPUTS, task.output_size))]
+    names = _names(parts)
+    blocks += [_chart(place, both[0], both[1], names) for place in range(min(_MOST_OUTPUTS, task.output_size))]
     return Section("Predicted and true over time", blocks)
 
 
-def _chart(place: int, true: torch.Tensor, predicted: torch.Tensor) -> Chart:
+def _names(parts: Parts) -> list[str]:
+    """Returns what the predicted values are called; [] where the data have no such names."""
+    kept = parts.data.preprocessing
+    if "window" not in kept or "columns" not in kept:
+        return []
+    from dltrain.prediction.inputs_series import SeriesForm
+
+    return SeriesForm.of(kept, parts.config.data, has_values=True).names
+
+
+def _chart(place: int, true: torch.Tensor, predicted: torch.Tensor, names: list[str]) -> Chart:
     xs = list(map(float, range(len(true))))
     mode = {"mode": "lines"}
     traces = [
         line("true", xs, true[:, place].tolist(), TRAINING, **mode),
         line("predicted", xs, predicted[:, place].tolist(), EVALUATED, **mode),
     ]
-    what = f"value {place + 1}" if true.shape[1] > 1 else "target"
+    unnamed = f"value {place + 1}" if true.shape[1] > 1 else "target"
+    what = names[place] if place < len(names) else unnamed
     drawn = layout(_HEIGHT, x="sample", y=what, **TOGETHER)
     return Chart(f"series-{place}", figure(traces, drawn), f"{what}, true and predicted, sample by sample", _HEIGHT)

@@ -98,6 +98,15 @@ class Subject:
         except (CheckpointError, KeyError, TypeError, ValueError, AttributeError):  # of a damaged file
             return None
 
+    @cached_property
+    def targets(self) -> list[str]:
+        """What the columns that are predicted are called; [] where the data have no such names."""
+        kept = {} if self.parts is None else self.parts.data.preprocessing
+        target = kept.get("targets", kept.get("target"))
+        found = target if isinstance(target, list) else [target]
+        names = [one.get("name") if isinstance(one, dict) else one for one in found]
+        return [name for name in names if isinstance(name, str)]
+
     @property
     def data(self) -> Data | None:
         return None if self.parts is None else self.parts.data

@@ -41,6 +41,8 @@ def _facts(subject: Subject) -> Iterator[tuple[str, object]]:
     data, task, result = subject.data, subject.task, subject.result
     told = f": {describe_task(task)}" if task is not None else ""
     yield "data", f"{subject.name_of('data')}{told}"
+    if subject.targets:
+        yield "target" if len(subject.targets) == 1 else "targets", ", ".join(subject.targets)
     if data is not None:
         yield "samples", describe_splits(data)
     elif isinstance(subject.task_file.get("samples"), dict):

@@ -54,10 +54,10 @@ def _language(parts: Parts, subject: Subject) -> Section | None:
         ("the likeliest", Choice()),
         (f"drawn at temperature {_DRAWN_AT:g}", Choice(1, _DRAWN_AT, parts.config.seed)),
     ]
-    rows = []
+    rows: list[list[str]] = []
     with apart(parts.model):
         for beginning in _beginnings(batch.inputs, codec):
-            written = [_written(parts, codec, beginning, length, choice) for _, choice in choices]
+            written = [_written(parts, codec, beginning, length, choice.of_prompt(len(rows))) for _, choice in choices]
             rows.append([text_of(beginning, codec), *written])
     told = f"From beginnings out of {subject.split}, {length} more tokens each."
     return Section("What it writes", [paragraph(told), table(["beginning", *(name for name, _ in choices)], rows)])
@@ -90,7 +90,7 @@ def _answers(parts: Parts, subject: Subject) -> Section | None:
         return None
     _, batch = spread(parts.data.splits[subject.split], _PAIRS)
     assert isinstance(batch.inputs, dict) and isinstance(batch.targets, torch.Tensor)
-    rows = []
+    rows: list[list[str]] = []
     with apart(parts.model):
         for asked, answer in zip(batch.inputs["source"].tolist(), batch.targets.tolist(), strict=True):
             numbers = [number for number in asked if number != PADDING]
