@@ -284,6 +284,8 @@ def find_run(name: str) -> RunFolder:
     Raises:
         ConfigError: no run or several are meant.
     """
+    if not name.strip():
+        raise ConfigError("the name of the run is empty. Give a folder, a part of a run's name, or last")
     folder = RunFolder(Path(name))
     if folder.config.is_file():
         return folder

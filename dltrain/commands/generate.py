@@ -11,9 +11,10 @@ import sys
 
 from dltrain import saved
 from dltrain.commands import one_run
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DataError
 
 _WIDEST_BEAM = 1000
+_MOST_TOKENS = 1_000_000
 _MOST_SAMPLES = 10_000
 
 
@@ -89,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         streams=alone and (arguments.stream or sys.stdout.isatty()),
     )
     if arguments.prompt == "-":
+        if sys.stdin is None:
+            raise DataError("standard input is closed, so there are no prompts to read")
         return desk.write_all(sys.stdin.buffer)
     desk.write(arguments.prompt)
     return 0
@@ -154,6 +157,8 @@ def _check_bounds(arguments: argparse.Namespace) -> None:
     """
     if arguments.num_tokens is not None and arguments.num_tokens < 1:
         raise ConfigError(f"-n {arguments.num_tokens}: must be at least 1")
+    if arguments.num_tokens is not None and arguments.num_tokens > _MOST_TOKENS:
+        raise ConfigError(f"-n {arguments.num_tokens}: must be at most {_MOST_TOKENS:,}")
     if not 1 <= arguments.beam <= _WIDEST_BEAM:
         raise ConfigError(f"--beam {arguments.beam}: must be from 1 to {_WIDEST_BEAM}")
     temperature = arguments.temperature

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dltrain.data.tables.columns import Column, Floats, Table, empty_cells
-from dltrain.data.tables.kinds import FALSE_WORDS, TRUE_WORDS
+from dltrain.data.tables.kinds import MEANINGS
 from dltrain.data.tables.preprocessing import Feature
 from dltrain.data.tables.spelling import spelled
 from dltrain.errors import DataError
@@ -45,6 +45,9 @@ def _of_column(feature: Feature, column: Column, table: Table) -> Iterator[tuple
     if column.codes is not None and wrong:
         for place in np.flatnonzero(np.isin(column.codes, wrong)).tolist():
             yield place, f"holds {shortened(column.words[column.codes[place]])!r}, which is {what}"
+    if column.codes is None and feature.kind == "boolean":
+        for place in np.flatnonzero(~(np.isnan(values) | np.isin(values, (0, 1)))).tolist():
+            yield place, f"holds {values[place]:g}, which is {what}"
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = ((values - feature.shift) / feature.scale).astype(np.float32)
     for place in np.flatnonzero(np.isinf(scaled)).tolist():
@@ -64,7 +67,7 @@ def numbers_of(feature: Feature, column: Column, table: Table) -> tuple[Floats, 
         if feature.kind == "number":
             number = spelled(word, table.decimal)
         else:
-            number = {**dict.fromkeys(TRUE_WORDS, 1.0), **dict.fromkeys(FALSE_WORDS, 0.0)}.get(word.casefold())
+            number = MEANINGS.get(word.casefold())
         if number is None:
             wrong.append(code)
         else:

@@ -19,7 +19,7 @@ from dltrain.errors import ConfigError
 from dltrain.models.seq2seq import Seq2Seq
 from dltrain.prediction.answering import answers
 from dltrain.prediction.answers import PREDICTION, Answers
-from dltrain.prediction.image_files import ImageSource, image_source
+from dltrain.prediction.image_files import ImageSource, image_source, lists_images
 from dltrain.prediction.inputs_image import ImageInputs, Scaling, by_channel, by_pixel
 from dltrain.prediction.inputs_series import SeriesForm, SeriesInputs
 from dltrain.prediction.inputs_table import TableInputs, names_of_numbers, of_numbers, of_streamed, plain_name
@@ -176,6 +176,8 @@ class Takes:
             form = Format(delimiter, encoding, "auto", "auto", ())
             return self.of_texts(*open_texts(path, column, form, quoting=quoting, as_lines=reading.as_lines))
         form = settings.format if hasattr(settings, "format") else ANY_FORMAT
+        if self.is_digits and path is not None and lists_images(path):
+            return self.of_images(image_source(path), invert=reading.invert)
         if self.family == "series":
             form = Format(delimiter, encoding, "auto", settings.decimal, self.series.empty_words)
         return self.of_table(open_new_table(path, self.wanted, form))

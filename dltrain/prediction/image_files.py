@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tarfile
 from abc import ABC, abstractmethod
@@ -188,11 +189,8 @@ def _of_table(path: Path) -> ImageSource:
         DataError: no column is called as paths are.
     """
 
-    def alias(name: str) -> str:
-        return FILE if name.lower() in PATH_COLUMNS else name
-
     try:
-        table = open_new_table(path, Wanted([FILE], alias=alias))
+        table = open_new_table(path, Wanted([FILE], alias=_as_file))
     except DataError as error:
         if "no column" not in str(error):
             raise
@@ -200,6 +198,22 @@ def _of_table(path: Path) -> ImageSource:
             f"{path}: no column is called as one with the paths of images is: {', '.join(PATH_COLUMNS)}"
         ) from error
     return _Listed(table, FILE, path.parent)
+
+
+def _as_file(column: str) -> str:
+    return FILE if column.lower() in PATH_COLUMNS else column
+
+
+def lists_images(path: Path) -> bool:
+    """Tells whether a file that may be a table of pixels is one of paths."""
+    try:
+        if path.name.lower().endswith(".txt"):
+            with contextlib.closing(open_lines(path, "auto")) as lines:
+                return Path(lines.ahead().lstrip().partition("\n")[0].strip()).suffix.lower() in ENDINGS
+        with contextlib.closing(open_new_table(path, Wanted([FILE], alias=_as_file))):
+            return True
+    except DataError:
+        return False
 
 
 def as_images(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import torch
 from dltrain.data import InputSpec, Tensors
 from dltrain.data.tables import csv_reader, parquet_reader
 from dltrain.data.tables.columns import Column, Table, listed
-from dltrain.data.tables.kinds import FALSE_WORDS, TRUE_WORDS
+from dltrain.data.tables.kinds import MEANINGS
 from dltrain.data.tables.preprocessing import ALL, Feature, TablePreprocessing
 from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
@@ -122,10 +122,9 @@ def _taken(table: Table, places: Places) -> Table:
 
 def _truths_as_numbers(column: Column) -> Column:
     """Returns words such as true and false as 1 and 0, where a column holds nothing else."""
-    meanings = {**dict.fromkeys(TRUE_WORDS, 1.0), **dict.fromkeys(FALSE_WORDS, 0.0)}
-    if column.codes is None or not all(word.casefold() in meanings for word in column.words):
+    if column.codes is None or not all(word.casefold() in MEANINGS for word in column.words):
         return column
-    values = np.array([*(meanings[word.casefold()] for word in column.words), np.nan])
+    values = np.array([*(MEANINGS[word.casefold()] for word in column.words), np.nan])
     return Column(column.name, "number", [values[column.codes]])
 
 

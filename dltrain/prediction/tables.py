@@ -153,10 +153,16 @@ class TextTable(NewTable):
         if self._wanted.are_places or form.header == "false":
             return places, False, []
         wanted = list(self._wanted.columns)
-        if self._wanted.by_place and len(first) >= len(wanted) and all(map(_is_number, first[: len(wanted)])):
+        if self._wanted.by_place and _fits_by_place(first, len(wanted)):
             order = ", ".join(wanted[:8]) + (", ..." if len(wanted) > 8 else "")
             note = f"{self.where} has no header: its columns are taken in this order: {order}"
             return [*wanted, *places[len(wanted) :]], False, [note]
+        if self._wanted.by_place and all(map(_is_number, first)):
+            raise DataError(
+                f"{self.where} has no header and {len(first)} columns, and the model needs {len(wanted)}, in the order "
+                f"of the training. Leave out the others, or give a first row with the names: {', '.join(wanted[:20])}"
+                + (f" and {len(wanted) - 20} more" if len(wanted) > 20 else "")
+            )
         shown = ", ".join(cell[:40] for cell in first[:8]) + (", ..." if len(first) > 8 else "")
         raise DataError(
             f"{self.where}: its first row names no column that the model needs. It begins with: {shown}. The model "
@@ -199,6 +205,16 @@ def _delimiter(sample: str, wanted: Wanted, form: Format) -> tuple[str, list[str
         found.append((sum(name in meant for name in wanted.columns), delimiter == given, len(row), delimiter, row))
     *_, best, row = max(found, key=lambda one: one[:3])
     return best, row
+
+
+def _fits_by_place(first: list[str], count: int) -> bool:
+    """Tells whether a row without names can be the columns of the training: numbers, and at most a class behind them.
+
+    One more number may be anything, such as an index in front, which would move all others by a place.
+    """
+    if len(first) == count + 1 and _is_number(first[-1]):
+        return False
+    return len(first) in (count, count + 1) and all(map(_is_number, first[:count]))
 
 
 def _is_number(cell: str) -> bool:

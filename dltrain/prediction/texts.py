@@ -101,6 +101,6 @@ def open_texts(
         return text_table(lines, wanted, form), column
     sample = lines.ahead()
     rows = [first_record(sample, delimiter, quoting=quoting) for delimiter in DELIMITERS]
-    if any(len(row) > 1 and column in row for row in rows):
+    if any(column in row for row in rows):
         return text_table(lines, wanted, form), column
     return LinesTable(lines), TEXT

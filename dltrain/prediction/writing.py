@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import gzip
 import io
 import json
@@ -102,7 +103,14 @@ def _kind(array: Any) -> Any:
 
 
 def _fitted(array: Any, kind: Any) -> Any:
-    return array if array.type == kind else array.cast(kind)
+    import pyarrow as pa
+
+    if array.type == kind:
+        return array
+    try:
+        return array.cast(kind)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structs and bytes have no text of Arrow's
+        return pa.array(_texts(array), kind)
 
 
 def _array(cells: Any) -> Any:
@@ -203,7 +211,8 @@ def writing(target: str | None) -> Iterator[Writer]:
     except OSError as error:
         if error.filename is not None and str(error.filename) != str(temporary):
             raise
-        free = f": {free_megabytes(path.absolute().parent):.1f} MB are free"
+        is_full = error.errno == errno.ENOSPC
+        free = f": {free_megabytes(path.absolute().parent):.1f} MB are free" if is_full else ""
         raise MachineError(f"{path} cannot be written: {error.strerror or error}{free}") from error
     finally:
         temporary.unlink(missing_ok=True)

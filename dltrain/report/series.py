@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from dltrain.assembly import Parts
 from dltrain.evaluate import apart, outputs_of
 from dltrain.report.curves import EVALUATED, TRAINING
 from dltrain.report.figures import TOGETHER, layout, line
 from dltrain.report.markup import paragraph
 from dltrain.report.page import Block, Chart, Section, figure
 from dltrain.report.subject import Subject
+
+if TYPE_CHECKING:
+    from dltrain.assembly import Parts
 
 _MOST_SAMPLES = 600
 

@@ -23,6 +23,9 @@ from dltrain.saved import saved_config
 # Each run has a letter, which stands for it in tables and curves.
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
+# What says which samples a run is evaluated on.
+_DATA = ("data.name", "data.path", "data.target")
+
 # What the curves may go by.
 AXES = ("epoch", "step", "seconds")
 
@@ -74,7 +77,8 @@ class Comparison:
         metric: that the curves and the groups are of.
         axis: what the curves go by.
         groups: runs that differ in their seeds alone.
-        tests: between these.
+        tests: between these; none where the runs are of several data sets, whose figures do not compare.
+        is_mixed: whether they are.
     """
 
     runs: list[Compared]
@@ -83,6 +87,7 @@ class Comparison:
     axis: str
     groups: list[Group]
     tests: list[Test]
+    is_mixed: bool = False
 
     @property
     def has_groups(self) -> bool:
@@ -114,7 +119,9 @@ def compare(runs: Sequence[Run], metric: str | None, axis: str) -> Comparison:
     compared = [Compared(*each) for each in zip(runs, letters, told, configs, rows, strict=True)]
     chosen = _metric(compared, metric)
     groups = grouped(compared, chosen)
-    return Comparison(compared, differing_in(configs), chosen, axis, groups, between(groups))
+    is_mixed = len({tuple(spelled(config.get(key)) for key in _DATA) for config in configs}) > 1
+    tests = [] if is_mixed else between(groups)
+    return Comparison(compared, differing_in(configs), chosen, axis, groups, tests, is_mixed)
 
 
 def _configs(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -190,6 +197,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "metric": metric,
         "higher_is_better": is_higher_better(metric),
         "x": axis,
+        "same_data": not comparison.is_mixed,
         "runs": [_run_dict(each, comparison) for each in comparison.runs],
         "groups": [_group_dict(group, comparison) for group in comparison.groups],
         "tests": [

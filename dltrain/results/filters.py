@@ -15,7 +15,7 @@ from dltrain.results.record import MISSING, Run
 
 FORMS = "key=value, !=, >, >=, <, <=, or key~part of the text"
 
-_COMPARISON = re.compile(r"(?P<key>[^=<>!~\s]+)(?P<sign>>=|<=|!=|==|=|>|<|~)(?P<value>.*)", re.DOTALL)
+_COMPARISON = re.compile(r"(?P<key>[^=<>!~\s]+)\s*(?P<sign>>=|<=|!=|==|=|>|<|~)(?P<value>.*)", re.DOTALL)
 _ORDER: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -83,6 +83,11 @@ def _parsed(word: str, keys: Keys) -> Filter:
     if match is None:
         raise ConfigError(f"'{word}' is no comparison. Write {FORMS}")
     key, sign, text = keys.find(match["key"]), match["sign"].replace("==", "="), match["value"].strip()
+    if not text or text[0] in "=<>!":
+        turned = f"{match['key']}{text[0]}={text[1:].strip()}" if sign == "=" and text[:1] in ("<", ">") else ""
+        meant = f". Did you mean '{turned}'?" if turned else ""
+        raise ConfigError(f"'{word}' compares with nothing. Write {FORMS}{meant}")
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
     if sign == "~":
         return Filter(word, key, sign, (text,), float("nan"))
     if sign not in _ORDER:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dltrain.console import number
@@ -57,6 +57,8 @@ def figure_lines(comparison: Comparison) -> list[Line]:
     for key in ("epochs", "time", "status"):
         cells = columns.column([each.run for each in runs], key, ()).cells
         lines.append(Line(key, cells))
+    if comparison.is_mixed:  # the best on other data is no better
+        lines = [replace(line, best=frozenset()) for line in lines]
     return [line for line in lines if any(line.cells)]
 
 

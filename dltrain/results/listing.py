@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dltrain.results import columns, folders, written
@@ -95,7 +95,7 @@ def table(selection: Selection, wish: Wish, width: int | None) -> tuple[str, lis
     known = columns.facts(shown, selection.runs)
     if wish.sizes or (width is not None and len(shown) <= _FEW):
         known["size"] = columns.size(shown)
-    told, more = _told(shown, selection, wish)
+    told, more = _told(shown, selection, wish, known)
     if width is None or wish.all_keys:
         return written.text([*_in_order(known), *told, *more]), [], notes
     chosen, hidden = _fitting(known, told, more, width, wish.keys is not None)
@@ -106,10 +106,16 @@ def table(selection: Selection, wish: Wish, width: int | None) -> tuple[str, lis
     return "", chosen, notes
 
 
-def _told(shown: list[Run], selection: Selection, wish: Wish) -> tuple[list[Column], list[Column]]:
-    """Returns the columns of settings, and those of all other figures where they are wanted."""
+def _told(
+    shown: list[Run], selection: Selection, wish: Wish, known: Collection[str]
+) -> tuple[list[Column], list[Column]]:
+    """Returns the columns of settings, and those of all other figures where they are wanted.
+
+    Args:
+        known: what has its column anyway.
+    """
     if wish.keys is not None:
-        found = [selection.keys.find(key) for key in wish.keys]
+        found = [key for typed in wish.keys if (key := selection.keys.find(typed)) not in known]
         return [columns.column(shown, key, selection.runs) for key in found], []
     keys = selection.keys if shown is selection.named else Keys(shown)
     settings = [columns.setting(shown, key) for key in columns.ranked(keys, shown)]

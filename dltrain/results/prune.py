@@ -13,6 +13,7 @@ from pathlib import Path
 from dltrain import run_folder
 from dltrain.errors import ConfigError, DltrainError, MachineError
 from dltrain.results import columns, folders
+from dltrain.results.keys import spelled
 from dltrain.results.record import Run, goodness
 from dltrain.results.selection import select
 
@@ -90,9 +91,11 @@ def plan(rule: Rule) -> Plan:
     if selection.why_none:
         found.kept.append(selection.why_none)
     if rule.keep_best is not None:
-        best = _best(runs, selection.keys.find(rule.by), rule.keep_best)
+        key = selection.keys.find(rule.by)
+        best, others = _best(runs, key, rule.keep_best)
         found.kept += [f"{run.path} stays: it is among the best {rule.keep_best}" for run in best]
-        runs = [run for run in runs if run not in best]
+        found.kept += [f"{run.path} stays: it has no {key}" for run in runs if run not in best and run not in others]
+        runs = others
     if rule.checkpoints_only:
         for run in runs:
             _add(found, f"{run.path}/{CHECKPOINTS}", [f"{run.path}/{folders.LOCK}"], f"checkpoints of {run.path}")
@@ -109,15 +112,29 @@ def plan(rule: Rule) -> Plan:
     return found
 
 
-def _best(runs: Sequence[Run], key: str, count: int) -> list[Run]:
-    """
+def _best(runs: Sequence[Run], key: str, count: int) -> tuple[list[Run], list[Run]]:
+    """Returns the best runs by a key, and the others that have it.
+
     Raises:
-        ConfigError: of none of the runs it can be said how good it is by the key.
+        ConfigError: of none of the runs it can be said how good it is by the key, or their figures do not compare.
     """
+    metrics = sorted({run.best["metric"] for run in runs if key == "best" and run.best})
+    if len(metrics) > 1:
+        raise ConfigError(
+            f"--keep-best: the runs are called best by several figures: {', '.join(metrics)}. Name one: "
+            f"--by {metrics[0]}"
+        )
+    data = sorted({spelled(run.setting("data.name")) for run in runs if goodness(run, key) is not None})
+    if len(data) > 1:
+        raise ConfigError(
+            f"--keep-best: the runs are of several data sets, whose figures do not compare: {', '.join(data)}. Choose "
+            f"one, such as data={data[0]}"
+        )
     known = [(value, run) for run in runs if (value := goodness(run, key)) is not None]
     if runs and not known:
         raise ConfigError(f"--by {key}: none of the runs has such a figure")
-    return [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)[:count]]
+    ranked = [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)]
+    return ranked[:count], ranked[count:]
 
 
 def _whole_sweeps(runs: Sequence[Run]) -> dict[str, list[Run]]:

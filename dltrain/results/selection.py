@@ -53,7 +53,7 @@ def select(words: Sequence[str], trials: bool = False, newest_first: bool = True
     names = [word for word in words if word not in compared]
     root = run_folder.RUNS
     singles, sweeps = list(folders.single_runs(root)), folders.sweeps(root)
-    if not singles and not sweeps and not any(map(_is_folder, names)):
+    if not singles and not sweeps and not any(_is_folder(name) or Path(name).is_dir() for name in names):
         raise ConfigError(
             f"there are no runs in {root.absolute()}. Train one first, or change to the folder of your runs"
         )
@@ -106,6 +106,13 @@ def _meant(name: str, paths: list[str], sweeps: list[str]) -> list[str]:
         return [folder]
     if folders.is_sweep(folder):
         return list(folders.trials(folder))
+    if name != "last" and Path(folder).is_dir():  # one that holds runs, such as that of a day
+        within = [
+            *folders.single_runs(Path(folder)),
+            *(run for sweep in folders.sweeps(Path(folder)) for run in folders.trials(sweep)),
+        ]
+        if within:
+            return within
     if name == "last":
         return _last([*paths, *(path for sweep in sweeps for path in folders.trials(sweep))])
     part = f"/{name.rstrip('/')}" if name.startswith("trials/") else name.rstrip("/")

@@ -122,7 +122,10 @@ def _groups(comparison: Comparison, fine: bool) -> Iterator[Text]:
     for group in groups:
         if group.repeated:
             yield Text(f"{group.label}: {group.repeated} more of the same settings and seed, which count once")
-    yield from map(Text, significance.summary(groups, comparison.tests, metric))
+    if comparison.is_mixed:
+        yield Text("the runs are of several data sets: their figures do not compare, so nothing is starred or tested")
+    else:
+        yield from map(Text, significance.summary(groups, comparison.tests, metric))
 
 
 def _spread(group: significance.Group) -> str:

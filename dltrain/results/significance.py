@@ -150,7 +150,7 @@ def summary(groups: Sequence[Group], found: Sequence[Test], metric: str) -> list
     if alone:
         lines.append(f"without a test, for they have one seed: {', '.join(alone)}. Train more with -m seed=0,1,2")
     if any(test.paired is not None for test in found):
-        lines.append("paired: run by run of the same seed, which tells more where a seed makes a run good or bad")
+        lines.append("paired: run by run of the same seed, which decides where there is one")
     if len(found) > 1:
         lines.append(f"p is corrected for {len(found)} tests (Holm)")
     fewest = min((group.n for group in groups if group.n >= 2), default=0)
@@ -161,12 +161,11 @@ def summary(groups: Sequence[Group], found: Sequence[Test], metric: str) -> list
 
 def _sentence(groups: Sequence[Group], test: Test, metric: str) -> str:
     first, second = groups[test.first].label, groups[test.second].label
-    known = [p for p in (test.welch, test.paired) if p is not None]
-    if not known:
+    p = test.welch if test.paired is None else test.paired  # one, chosen before: the smaller of two is too small
+    if p is None:
         same = "the same" if test.difference == 0 else "a difference that no seed changes"
         return f"{first} and {second}: {same}, so there is nothing to test"
     better, worse = (first, second) if (test.difference > 0) == is_higher_better(metric) else (second, first)
-    if min(known) < 1 - LEVEL:
-        certain = "" if max(known) < 1 - LEVEL else ", by one of the two tests"
-        return f"{better} is better than {worse}{certain}"
+    if p < 1 - LEVEL:
+        return f"{better} is better than {worse}"
     return f"{first} and {second}: the difference may be chance"

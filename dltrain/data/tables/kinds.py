@@ -22,6 +22,9 @@ from dltrain.data.tables.spelling import example, spelled, units
 TRUE_WORDS = frozenset({"t", "true", "y", "yes"})
 FALSE_WORDS = frozenset({"f", "false", "n", "no"})
 
+# What the cells of a column of such words mean, in small letters; 1 and 0 do, too, where they stand among words.
+MEANINGS = {**dict.fromkeys(TRUE_WORDS, 1.0), **dict.fromkeys(FALSE_WORDS, 0.0), "1": 1.0, "0": 0.0}
+
 LEARNED = ("number", "category", "boolean")
 CHOICES = (*LEARNED, "date", "id", "skip")
 

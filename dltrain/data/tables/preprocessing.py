@@ -25,7 +25,7 @@ from dltrain.data.tables.columns import (
     to_texts,
     untouched_zeros,
 )
-from dltrain.data.tables.kinds import FALSE_WORDS, TRUE_WORDS, Kind
+from dltrain.data.tables.kinds import MEANINGS, Kind
 from dltrain.data.tables.settings import TableSettings
 from dltrain.errors import DataError
 
@@ -215,16 +215,19 @@ def to_booleans(column: Column, rows: Rows, table: Table) -> Floats:
         DataError: another word stands among them.
     """
     if column.stored in ("number", "empty"):
-        return to_numbers(column, rows, table)
-    codes, texts = to_texts(column, rows, table)
-    meanings = {**dict.fromkeys(TRUE_WORDS, 1.0), **dict.fromkeys(FALSE_WORDS, 0.0)}
-    values = np.array([*(meanings.get(text.casefold(), -1.0) for text in texts), np.nan])[codes]
-    wrong = values == -1
-    if wrong.any():
+        values = to_numbers(column, rows, table)
+        wrong = ~(np.isnan(values) | (values == 0) | (values == 1))
+        told = [f"{value:g}" for value in values[wrong][:1]]
+    else:
+        codes, texts = to_texts(column, rows, table)
+        values = np.array([*(MEANINGS.get(text.casefold(), -1.0) for text in texts), np.nan])[codes]
+        wrong = values == -1
+        told = [repr(texts[code]) for code in codes[wrong][:1]]
+    if told:
         first = int(wrong.argmax())
         raise DataError(
             f"{table.where}: row {file_row(table, rows, first)}: column '{column.name}' holds words such as yes and "
-            f"no, and {texts[codes[first]]!r} is none. Mend it, or take it as a category: "
+            f"no, and {told[0]} is none. Mend it, or take it as a category: "
             f"'data.columns={{{column.name}: category}}'"
         )
     return values
