@@ -29,7 +29,7 @@ def load(tmp_path_factory, new_files):
 
     def loaded(name, **options):
         if not (folder / name).exists():
-            assert cli.run(predicting.overrides_of(name, new_files, folder / name)) == 0
+            predicting.train(name, new_files, folder / name)
         return dltrain.load(folder / name, **options)
 
     return loaded
@@ -99,6 +99,19 @@ def test_a_path_is_read_as_the_command_line_reads_it(load, new_files, capsys):
     assert [row["prediction"] for row in predicting.rows_of(capsys.readouterr().out)] == of_path.tolist()
 
 
+def test_rows_with_words_may_be_lists(load, new_files):
+    run = load("korean")
+    frame = pd.read_csv(new_files / "사람_시험.csv")[list(run._takes.preprocessing.features)]
+    rows = frame.dropna()
+    assert run.predict(rows.values.tolist()).tolist() == run.predict(rows).tolist()
+
+
+def test_a_size_of_batches_that_is_none(load):
+    for size in (0, 1.5, "4"):
+        with pytest.raises(ConfigError, match=r"batch_size = .*: must be a whole number, at least 1"):
+            load("iris").predict([[5.1, 3.5, 1.4, 0.2]], batch_size=size)
+
+
 def test_values_and_several_targets(load, new_files):
     frame = pd.read_csv(new_files / "사람.csv")
     values = load("strict_cells").predict(frame.dropna())
@@ -142,6 +155,7 @@ def test_bad_rows_are_an_error_unless_they_are_to_be_passed_over(load, capsys):
             "this run takes a DataFrame, an array (N, D) or the path of a table, and was given: a",
         ),
         (7, ConfigError, "this run takes a DataFrame, an array (N, D) or the path of a table, and was given: int"),
+        ([["a", 1.0]], DataError, "the model takes rows of 4 columns"),
         ([[1, 2], [3]], DataError, "the items of the list have different lengths"),
         ("nothing.csv", DataError, "nothing.csv: there is no such file in"),
     ],
@@ -172,6 +186,10 @@ def test_images_in_memory_and_by_their_paths(load, new_files):
     for x in (paths, [str(path) for path in paths], pixels, pixels.transpose(0, 3, 1, 2), torch.from_numpy(pixels)):
         assert run.predict(x).tolist() == expected.tolist()
     assert run.predict(paths, probabilities=True)["file"].tolist() == [str(path) for path in paths]
+    with pytest.raises(DataError, match=r"of a single image give a list: run\.predict\(\[image\]\)"):
+        run.predict(Image.fromarray(pixels[0]))
+    with pytest.raises(DataError, match=r"Of a single image write array\[None\]"):
+        run.predict(pixels[0])
     with pytest.raises(DataError, match="the images are float64, where bytes from 0 to 255 are needed"):
         run.predict(pixels / 255)
     with pytest.raises(ConfigError, match="this run takes an array of images, a list of their paths, or the path of a"):

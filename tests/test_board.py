@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -14,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from commandline import QUICK, only_run, start
-from sweeping import HERE, trials_of
+from sweeping import HERE, swept, trials_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from training import build_trainer, rows_of
 
+from dltrain import cli
 from dltrain.board import Board
-from dltrain.sweeps.folder import SweepFolder
 
 # Straight to the server, whatever proxy the environment names.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -64,12 +65,29 @@ def processes_of_group(group: int) -> list[str]:
     return [command for command in found if command]
 
 
+def of_a_run(tmp_path_factory, *words: str) -> Path:
+    """Trains in a new folder, which is returned."""
+    folder = tmp_path_factory.mktemp("folder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli.run([*QUICK[:2], "report=false", *words]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_curves(tmp_path_factory):
+    return of_a_run(tmp_path_factory, "trainer.max_epochs=5", "callbacks.tensorboard.graph=false")
+
+
+@pytest.fixture(scope="module")
+def without_curves(tmp_path_factory):
+    return of_a_run(tmp_path_factory, *QUICK[2:])
+
+
 @pytest.fixture
-def trained(dltrain, work):
+def trained(with_curves, work):
     """The working directory, with a run that has curves."""
-    answer = dltrain(*QUICK[:2], "trainer.max_epochs=5", "callbacks.tensorboard.graph=false")
-    assert answer.code == 0, answer.err
-    return work
+    return shutil.copytree(with_curves, work, dirs_exist_ok=True)
 
 
 @pytest.mark.slow
@@ -179,7 +197,7 @@ def test_nothing_stays_where_it_is_stopped_while_it_starts(number, trained, tmp_
     assert not list(tmp_path.glob("dltrain-board-*"))
 
 
-def test_a_machine_without_a_display_is_told(trained, monkeypatch, capsys):
+def test_a_machine_without_a_display_is_told(monkeypatch, capsys):
     from dltrain.commands import board
 
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
@@ -196,9 +214,9 @@ def test_a_machine_without_a_display_is_told(trained, monkeypatch, capsys):
         (2, "none of the 2 runs in {runs} has curves: they were trained without callbacks.tensorboard"),
     ],
 )
-def test_nothing_to_show_is_told(count, message, dltrain, work):
-    for _ in range(count):
-        assert dltrain(*QUICK).code == 0
+def test_nothing_to_show_is_told(count, message, without_curves, dltrain, work):
+    for number in range(count):
+        shutil.copytree(only_run(without_curves), work / "runs" / "2026-01-02" / f"iris-mlp-{number}")
     answer = dltrain("board")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == f"error: {message.format(runs=work / 'runs')}\n"
@@ -244,12 +262,9 @@ def test_nothing_of_it_is_written_to_a_board_that_is_closed(tmp_path):
     assert not (tmp_path / "tensorboard").exists()
 
 
-def test_the_trials_of_a_sweep_can_be_compared(dltrain, work):
+def test_the_trials_of_a_sweep_can_be_compared(tmp_path):
     words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=3", "callbacks=[checkpoint,tensorboard]"]
-    swept = ["optimizer.lr=0.1,0.5", "callbacks.tensorboard.graph=false", "hydra.sweep.dir=mine"]
-    answer = dltrain(*HERE, *words, "-m", *swept)
-    assert answer.code == 0, answer.err
-    sweep = SweepFolder(work / "mine")
+    sweep = swept(tmp_path, *HERE, *words, "optimizer.lr=0.1,0.5", "callbacks.tensorboard.graph=false")
     for trial in trials_of(sweep):
         run = sweep.trial(trial.number)
         values, figures, scalars = compared(run.tensorboard)
@@ -260,9 +275,3 @@ def test_the_trials_of_a_sweep_can_be_compared(dltrain, work):
         assert step == rows[-1]["step"] and value == pytest.approx(trial.objective, rel=1e-6)
         assert [step for step, _ in scalars["val/loss"]] == [row["step"] for row in rows]
         assert len(list(run.tensorboard.iterdir())) == 1  # a second file would hide the first from TensorBoard
-
-
-def test_a_sweep_without_the_callback_writes_nothing_for_it(dltrain, work):
-    answer = dltrain(*HERE, *QUICK, "-m", "optimizer.lr=0.1", "hydra.sweep.dir=mine")
-    assert answer.code == 0, answer.err
-    assert not SweepFolder(work / "mine").trial(0).tensorboard.exists()

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,9 @@ from commandline import DLTRAIN, QUICK, Answer, at_terminal, environment, only_r
 from dltrain import cli, config_files
 from dltrain.run_folder import RunFolder
 from dltrain.trainer import Trainer
+
+# The quickest multirun that there is.
+SWEPT = (*QUICK, "-m", "report=false", "sweep.report=false")
 
 CONFIG, DATA, CHECKPOINT, MACHINE, DIVERGED, FAILED_TRIALS = 2, 3, 4, 5, 6, 8
 
@@ -275,7 +277,7 @@ def test_data_that_cannot_be_read_is_told(dltrain, work):
 def test_a_korean_name_with_spaces_and_parentheses_needs_no_quotes(dltrain, work):
     name = "말 모음 (최종, 2판).txt"
     (work / name).write_bytes("그의 말이 법이다\n가는 말이 곱다\n".encode("cp949"))
-    quick = ["model=rnn", "trainer.max_epochs=1", "~callbacks.tensorboard"]
+    quick = ["model=rnn", "trainer.max_epochs=1", "~callbacks.tensorboard", "report=false"]
     answer = dltrain("data=korean_text", f"data.path={name}", *quick)
     assert answer.code == 0, answer.err
     assert f"{name} is read as CP949" in answer.err
@@ -318,7 +320,7 @@ def test_a_folder_that_cannot_be_written_is_told(dltrain, work, monkeypatch):
 
 
 def test_a_run_folder_in_use_is_told(dltrain, work):
-    assert dltrain(*QUICK, "run_dir=mine").code == 0
+    assert dltrain(*QUICK, "report=false", "run_dir=mine").code == 0
     words = ["run_dir=mine holds a run already", "dltrain resume mine"]
     refused(dltrain, work, [*QUICK, "run_dir=mine"], CONFIG, words)
     (work / "file").touch()
@@ -329,7 +331,7 @@ def test_a_run_folder_in_use_is_told(dltrain, work):
 
 
 def test_a_loss_that_diverges_ends_with_6(dltrain, work):
-    answer = dltrain("data=iris", "model=linear", "optimizer=sgd", "optimizer.lr=1e38", "~callbacks.tensorboard")
+    answer = dltrain("data=iris", "model=linear", "optimizer=sgd", "optimizer.lr=1e38", *QUICK[3:])
     assert answer.code == DIVERGED
     assert re.search(r"error: .*(NaN|infinite)", answer.err)
     assert "optimizer.lr" in answer.err
@@ -382,11 +384,11 @@ def test_a_training_writes_into_runs_alone(dltrain, work):
 def test_the_next_steps_name_a_run_that_is_elsewhere_and_only_what_works(dltrain, work):
     answer = dltrain(*QUICK, "callbacks=none", "run_dir=mine")
     assert answer.code == CONFIG  # no callbacks, so none that ~callbacks.tensorboard could drop
-    answer = dltrain(*QUICK[:-1], "callbacks=none", "run_dir=mine")
+    answer = dltrain(*QUICK[:-1], "report=false", "callbacks=none", "run_dir=mine")
     assert answer.code == 0
     after = answer.out.partition("next:")[2]
     assert not any(verb in after for verb in ("evaluate", "board", "resume"))
-    answer = dltrain(*QUICK[:-1], "callbacks=[checkpoint]", "run_dir=third")
+    answer = dltrain(*QUICK[:-1], "report=false", "callbacks=[checkpoint]", "run_dir=third")
     assert "dltrain resume third trainer.max_epochs=2" in answer.out
 
 
@@ -398,7 +400,7 @@ def rows(run: Path):
 
 def test_the_saved_config_gives_the_run_again(dltrain, work):
     first = ["data=iris", "model.hidden=[5]", "model.dropout=0.3", "optimizer=sgd", "seed=7", "trainer.max_epochs=3"]
-    assert dltrain(*first, "~callbacks.tensorboard", "run_dir=first").code == 0
+    assert dltrain(*first, "~callbacks.tensorboard", "report=false", "run_dir=first").code == 0
     assert dltrain("--config", "first/config.yaml").code == 0
     again = only_run(work)
     assert rows(again) == rows(work / "first")
@@ -465,7 +467,7 @@ def test_a_folder_of_modules_is_given_to_the_verbs_of_runs_too(work):
 
 
 def test_a_multirun_trains_every_combination(dltrain, work):
-    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2", "optimizer=adam,sgd")
+    answer = dltrain(*SWEPT, "optimizer.lr=0.1,0.2", "optimizer=adam,sgd")
     assert answer.code == 0, answer.err
     assert [path.name for path in work.iterdir()] == ["runs"]
     trials = sorted(work.glob("runs/sweeps/*/trials/*"))
@@ -476,91 +478,118 @@ def test_a_multirun_trains_every_combination(dltrain, work):
         seen.add((saved["optimizer"]["name"], saved["optimizer"]["lr"]))
         assert json.loads((trial / "result.json").read_text())["status"] == "done"
         assert "epoch 1/1" in (trial / "train.log").read_text()
+        assert not (trial / "tensorboard").exists()  # not even for the comparison, as it is left out
         assert f"optimizer={saved['optimizer']['name']}" in yaml.safe_load((trial / "overrides.yaml").read_text())
     assert seen == {("adam", 0.1), ("adam", 0.2), ("sgd", 0.1), ("sgd", 0.2)}
     assert "epoch 1/1" not in answer.err  # what each has to say stands in its log
     assert [line.partition(":")[0] for line in answer.err.splitlines()[1:]] == [f"trial {n}" for n in range(4)]
-    assert dltrain("evaluate", "trials/2").code == 0
+    assert dltrain("evaluate", "trials/2", "--no-pictures").code == 0
 
 
-def test_a_signal_in_a_job_ends_the_multirun(dltrain, work, monkeypatch):
-    train_epoch = Trainer._train_epoch
+def test_a_signal_ends_the_multirun_in_a_job_and_after_one(dltrain, work, monkeypatch):
+    train_epoch, evaluate = Trainer._train_epoch, Trainer._evaluate
 
     def signalled(self):
         os.kill(os.getpid(), signal.SIGTERM)
         train_epoch(self)
 
-    monkeypatch.setattr(Trainer, "_train_epoch", signalled)
-    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
-    assert answer.code == 128 + signal.SIGTERM
-    assert "Go on with: dltrain resume runs/sweeps/" in answer.err
-    (result,) = work.glob("runs/sweeps/*/trials/*/result.json")
-    assert json.loads(result.read_text())["status"] == "interrupted"
-
-
-def test_a_signal_after_a_job_is_done_ends_the_multirun(dltrain, work, monkeypatch):
-    evaluate = Trainer._evaluate
-
-    def signalled(self, split):
+    def signalled_at_the_end(self, split):
         if split is self.test:
             os.kill(os.getpid(), signal.SIGINT)
         return evaluate(self, split)
 
-    monkeypatch.setattr(Trainer, "_evaluate", signalled)
-    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_epoch", signalled)
+        answer = dltrain(*SWEPT, "optimizer.lr=0.1,0.2")
+    assert answer.code == 128 + signal.SIGTERM
+    (sweep,) = work.glob("runs/sweeps/*")
+    assert f"Go on with: dltrain resume {sweep.relative_to(work)}" in answer.err
+    (result,) = sweep.glob("trials/*/result.json")
+    assert json.loads(result.read_text())["status"] == "interrupted"
+
+    monkeypatch.setattr(Trainer, "_evaluate", signalled_at_the_end)
+    answer = dltrain("resume", sweep)
     assert answer.code == 128 + signal.SIGINT
     assert "stopped by SIGINT; what was under way is saved. 1 of 2 trials is left. Go on with: dltrain" in answer.err
-    (result,) = work.glob("runs/sweeps/*/trials/*/result.json")
+    (result,) = sweep.glob("trials/*/result.json")
     assert json.loads(result.read_text())["status"] == "done"
 
 
-def test_a_failing_combination_does_not_end_the_others(dltrain, work):
-    quick = ["trainer.max_epochs=1", "~callbacks.tensorboard"]
-    answer = dltrain("-m", "data=korean_text", "model=linear,rnn", *quick)
-    assert answer.code == FAILED_TRIALS
-    assert "error: 1 of the trials failed;" in answer.err
-    assert "\n  0: model=linear: model.name = 'linear'" in answer.err
-    done = sorted(path.parent.name for path in work.glob("runs/sweeps/*/trials/*/result.json"))
-    assert done == ["1"]
+FAILING = """
+from dataclasses import dataclass
+from torch import nn
+from dltrain import registry
+from dltrain.config import setting
+
+@dataclass(frozen=True)
+class MineSettings:
+    name: str = setting("Name of the model.")
+    width: int = setting("Width.", min=0)
+
+@registry.register("model", "mine", MineSettings)
+def mine(settings, *, task):
+    return nn.Linear(4 // settings.width, task.output_size)
+"""
 
 
-def test_a_mistake_in_a_users_module_fails_its_combination_alone(work, capsys):
-    (work / "cli_my_models.py").write_text(
-        textwrap.dedent("""
-            from dataclasses import dataclass
-            from torch import nn
-            from dltrain import registry
-            from dltrain.config import setting
-
-            @dataclass(frozen=True)
-            class MineSettings:
-                name: str = setting("Name of the model.")
-                width: int = setting("Width.", min=0)
-
-            @registry.register("model", "mine", MineSettings)
-            def mine(settings, *, task):
-                return nn.Linear(4 // settings.width, task.output_size)
-        """)
-    )
+def test_a_combination_that_fails_does_not_end_the_others(work, capsys):
+    """One that does not fit the data, and one whose module of the user's has a mistake."""
+    (work / "cli_my_models.py").write_text(FAILING)
     path = work / "mine" / "model" / "mine.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text("# Mine\nname: mine\nwidth: 1\n")
-    quick = ["data=iris", "trainer.max_epochs=1", "~callbacks.tensorboard"]
-    words = ["--config-dir", "mine", "model=mine", "imports=[cli_my_models]", "model.width=0,1", *quick]
-    assert cli.run(["-m", *words]) == FAILED_TRIALS
+    path.write_text("# Mine\nname: mine\nwidth: 0\n")
+    words = ["--config-dir", "mine", "imports=[cli_my_models]", "data=korean_text", "model=linear,mine,rnn"]
+    assert cli.run([*words, "trainer.max_epochs=1", *SWEPT[3:]]) == FAILED_TRIALS
     shown = capsys.readouterr().err
-    assert "1 of the trials failed" in shown and "0: model.width=0: ZeroDivisionError: " in shown
-    (details,) = work.glob("runs/sweeps/*/trials/0/error.txt")
+    assert "error: 2 of the trials failed;" in shown
+    assert "\n  0: model=linear: model.name = 'linear'" in shown
+    assert "\n  1: model=mine: ZeroDivisionError: " in shown
+    (details,) = work.glob("runs/sweeps/*/trials/1/error.txt")
     assert "Traceback" in details.read_text() and "cli_my_models.py" in details.read_text()
-    assert len([*work.glob("runs/sweeps/*/trials/*/result.json")]) == 1
+    done = sorted(path.parent.name for path in work.glob("runs/sweeps/*/trials/*/result.json"))
+    assert done == ["2"]
 
 
 # --- processes, pipes and terminals -----------------------------------------------------------------------
 
 
+LONG = (
+    "data=iris", "model.hidden=[4]", "trainer.max_epochs=1000000", "callbacks.progress.plain_seconds=0.2",
+    "~callbacks.tensorboard", "report=false",
+)  # fmt: skip
+
+
+def check_interrupted(work: Path, answer: Answer) -> None:
+    """Checks what a training leaves and says that Ctrl-C has ended, and that it goes on."""
+    assert answer.code == 130
+    assert answer.out == ""
+    assert "Traceback" not in answer.err and "\x1b" not in answer.err
+    run = only_run(work)
+    assert answer.err.splitlines()[-1].endswith(f"Go on with: dltrain resume {run.relative_to(work)}")
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "interrupted"
+    assert 0 <= result["steps"] - rows(run)[-1]["step"] < 3  # an epoch is three steps
+    assert cli.run(["resume", str(run), f"trainer.max_epochs={result['epochs'] + 1}"]) == 0
+    assert rows(run)[-1]["step"] == 3 * (result["epochs"] + 1)
+
+
+def test_a_signal_saves_and_says_how_to_go_on(dltrain, work, monkeypatch):
+    train_epoch = Trainer._train_epoch
+    epochs = []
+
+    def signalled(self):
+        epochs.append(self)
+        if len(epochs) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        train_epoch(self)
+
+    monkeypatch.setattr(Trainer, "_train_epoch", signalled)
+    check_interrupted(work, dltrain(*LONG))
+
+
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(work):
-    long = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=1000000", "callbacks.progress.plain_seconds=0.2"]
-    with start(*long, "~callbacks.tensorboard", cwd=work) as process:
+    with start(*LONG, cwd=work) as process:
         assert process.stderr is not None
         shown = ""
         while " steps/s" not in shown:  # in mid-training
@@ -569,17 +598,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(work):
             shown += line
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    shown += err
-    assert process.returncode == 130
-    assert out == ""
-    assert "Traceback" not in shown and "\x1b" not in shown
-    run = only_run(work)
-    assert shown.splitlines()[-1].endswith(f"Go on with: dltrain resume {run.relative_to(work)}")
-    result = json.loads((run / "result.json").read_text())
-    assert result["status"] == "interrupted"
-    assert 0 <= result["steps"] - rows(run)[-1]["step"] < 3  # an epoch is three steps
-    assert cli.run(["resume", str(run), f"trainer.max_epochs={result['epochs'] + 1}"]) == 0
-    assert rows(run)[-1]["step"] == 3 * (result["epochs"] + 1)
+    check_interrupted(work, Answer(process.returncode, out, shown + err))
 
 
 def test_a_reader_that_goes_away_is_no_mistake(work):
@@ -621,31 +640,33 @@ def test_an_output_that_cannot_be_written_is_told_without_a_traceback(redirectio
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_live_line_that_never_mixes_with_the_log(work):
-    words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=500", "callbacks.progress.terminal_seconds=0.1"]
-    screen = at_terminal(*words, "~callbacks.tensorboard", cwd=work, columns=80)
+    words = ["data=iris", "model.hidden=[4]", "trainer.max_epochs=200", "callbacks.progress.terminal_seconds=0.1"]
+    screen = at_terminal(*words, "~callbacks.tensorboard", "report=false", cwd=work, columns=80)
     assert screen.code == 0, screen.text
     # What stands between two erasures is a line by itself.
     lines = [ESCAPE.sub("", line).strip("\r") for line in re.split(r"\r?\x1b\[2K|\r?\n", screen.text)]
     live = [line for line in lines if line.startswith("epoch ") and "━" in line]
     assert len(live) >= 2
     for line in live:
-        assert re.fullmatch(r"epoch \d+/500  [━╺╸]{24}  .*( left)?", line) and len(line) <= 80, line
+        assert re.fullmatch(r"epoch \d+/200  [━╺╸]{24}  .*( left)?", line) and len(line) <= 80, line
     figures = [line for line in lines if "train/loss" in line]
     assert len(figures) >= 2
     for line in figures:
-        assert re.fullmatch(r"epoch \d+/500  step \d+  train/loss \S+  .*  \d+ steps/s", line), line
+        assert re.fullmatch(r"epoch \d+/200  step \d+  train/loss \S+  .*  \d+ steps/s", line), line
     # Eight redraws a second, one more for each line of the log above it, and the last two.
     times = [when for when, text in screen.pieces if "━" in text]
     assert len(live) <= 10 * (times[-1] - times[0]) + len(figures) + 2
-    assert figures[-1].startswith("epoch 500/500  step 1500")
-    after = screen.text.rpartition("500/500  step 1500")[2]
+    assert figures[-1].startswith("epoch 200/200  step 600")
+    after = screen.text.rpartition("200/200  step 600")[2]
     assert "┃" in after and "accuracy" in after and "next:" in after
     assert "\x1b[?25h" in screen.text  # the cursor is shown again
 
 
 def test_without_a_terminal_there_are_plain_lines(dltrain):
-    answer = dltrain("data=iris", "model.hidden=[4]", "trainer.max_epochs=3", "callbacks.progress.plain_seconds=0")
+    plain = ["trainer.max_epochs=3", "callbacks.progress.plain_seconds=0", "report=false"]
+    answer = dltrain(*QUICK, *plain)
     lines = [line for line in answer.err.splitlines() if line.startswith("epoch ")]
     assert [line.split()[1] for line in lines][:3] == ["1/3", "2/3", "3/3"]
     assert "\r" not in answer.err

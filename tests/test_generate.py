@@ -27,7 +27,8 @@ def trained(tmp_path_factory):
     def model(name: str):
         if name not in known:
             folder = tmp_path_factory.mktemp("runs") / name
-            outcome = train(folder, "data=korean_text", f"model={name}", "optimizer=adam", "trainer.max_epochs=200")
+            limits = ("trainer.max_epochs=200", "trainer.evaluate_every_epochs=null")
+            outcome = train(folder, "data=korean_text", f"model={name}", "optimizer=adam", *limits)
             assert outcome.trainer.row["val/accuracy"] == 1.0
             known[name] = outcome.parts.model, TextCodec.from_dict(outcome.folder.read_task()["preprocessing"])
         return known[name]
@@ -57,6 +58,11 @@ def test_draws_repeat_with_a_seed_and_differ_without(trained):
     assert draws(range(5)) == draws(range(5))
     assert len(set(draws(range(5)))) == 5
     assert len(set(draws([None] * 5))) > 1
+
+
+def test_several_prompts_have_draws_of_their_own():
+    assert Choice(temperature=1.0, seed=3).of_prompt(2) == Choice(temperature=1.0, seed=5)
+    assert Choice(temperature=1.0).of_prompt(2) == Choice(temperature=1.0)
 
 
 def test_draws_leave_the_global_generator_alone(trained):

@@ -46,6 +46,7 @@ def what_is_global() -> dict[str, object]:
         "streams": (sys.stdout, sys.stderr, sys.exit, sys.excepthook, list(sys.argv)),
         "hydra": GlobalHydra.instance().hydra,
         "folder": Path.cwd(),
+        "path": list(sys.path),
         "running": sorted(thread.name for thread in threading.enumerate()),
     }
 
@@ -68,6 +69,7 @@ def test_twice_with_the_same_seed_is_twice_the_same(work):
 @pytest.mark.parametrize("fails", [False, True])
 def test_all_that_is_global_is_as_it_was(fails, work, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["a_notebook"])
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(work))])
     torch.set_num_threads(2)
     before = what_is_global()
     if fails:
@@ -122,6 +124,7 @@ def test_two_threads_take_turns(work):
         (["optimizer.lr=0.1,0.2"], ConfigError, "'optimizer.lr=0.1,0.2' has several values: a multirun needs -m"),
         (["data=csv", "data.path=none.csv", "data.target=a"], DataError, "none.csv"),
         ("data=iris seed=3", ConfigError, "overrides is a list of texts: ['data=iris', 'seed=3']"),
+        (None, ConfigError, "overrides = None: give a list of texts such as ['optimizer.lr=0.1']"),
         ([3], ConfigError, "overrides: 3 is a int. Give texts such as 'optimizer.lr=0.1'"),
         (
             ["-m", "seed=1,2"],

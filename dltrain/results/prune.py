@@ -133,8 +133,8 @@ def _best(runs: Sequence[Run], key: str, count: int) -> tuple[list[Run], list[Ru
     known = [(value, run) for run in runs if (value := goodness(run, key)) is not None]
     if runs and not known:
         raise ConfigError(f"--by {key}: none of the runs has such a figure")
-    ranked = [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)]
-    return ranked[:count], ranked[count:]
+    best = [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)[:count]]
+    return best, [run for _, run in known if run not in best]
 
 
 def _whole_sweeps(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -129,3 +129,11 @@ def test_a_file_where_its_folder_should_be_ends_nothing(tmp_path):
     (warning,) = [line.partition(" WARNING ")[2] for line in log.splitlines() if " WARNING " in line]
     assert warning.startswith(f"Weights & Biases gets no more figures: {folder / 'wandb'} is a link to ")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_error_that_only_counts_is_told_with_what_it_counts():
+    error = ValueError("1 validation error for Settings\nmode\n  Input should be 'online' or 'offline'. [x]\n  more")
+    told = "1 validation error for Settings mode Input should be 'online' or 'offline'. [x]"
+    assert tracker._first_words(error) == told
+    assert tracker._first_words(ValueError("no server.\nlong trace")) == "no server"
+    assert tracker._first_words(KeyError()) == "KeyError"

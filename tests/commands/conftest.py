@@ -1,12 +1,16 @@
-"""Two trained runs, which the verbs that work on runs share."""
+"""Two trained runs and a multirun, which the verbs that work on runs share."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commandline import QUICK
 
 from dltrain import cli, run_folder
 
@@ -16,6 +20,7 @@ def trained(tmp_path_factory):
     """A folder with two finished runs: first one of iris, then one of korean_text."""
     folder = tmp_path_factory.mktemp("trained")
     quick = [
+        "report=false",
         "~callbacks.tensorboard",
         "~callbacks.progress",
         "~callbacks.summary",
@@ -30,6 +35,29 @@ def trained(tmp_path_factory):
     finally:
         os.chdir(before)
     return folder
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A multirun and the folder that it was called in.
+
+    Attributes:
+        out: what it printed.
+    """
+
+    folder: Path
+    out: str
+
+
+@pytest.fixture(scope="session")
+def of_two(tmp_path_factory):
+    """A multirun of two trials; a test that changes it takes a copy."""
+    folder, out = tmp_path_factory.mktemp("swept"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "120")
+        assert cli.run([*QUICK, "-m", "optimizer.lr=0.1,0.2"]) == 0
+    return Swept(folder, out.getvalue())
 
 
 @pytest.fixture

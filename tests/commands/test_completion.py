@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 import pytest
+import yaml
 from commandline import environment
 
 from dltrain import cli, compose, config_files
@@ -38,8 +39,9 @@ def test_all_that_is_offered_for_a_key_can_be_set():
     for key in config_files.flatten(compose.compose([]).container):
         if "." in key and not key.endswith(".name"):
             assert key in offered
-    models = [compose.compose([f"model={name}"]).container for name in config_files.options("model")]
-    known = {key for container in models for key in config_files.flatten(container)}
+    models = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in config_files.options("model", []).values()]
+    known = {f"model.{key}" for model in models for key in config_files.flatten(model)}
+    known |= set(config_files.flatten(compose.compose([]).container))
     assert {key for key in offered if key.startswith("model.")} <= known
 
 

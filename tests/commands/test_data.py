@@ -15,6 +15,7 @@ from PIL import Image
 
 from dltrain import catalog, files
 from dltrain.catalog import DATASETS, Dataset, File
+from dltrain.commands import data
 from dltrain.commands.completion import candidates
 
 
@@ -160,7 +161,12 @@ def test_prepare_without_the_files_says_what_to_do(dltrain):
     assert "\n  t10k-labels-idx1-ubyte.gz     4.5 kB  https://" in answer.err
 
 
-def test_prepare_all_goes_on_after_a_data_set_that_is_missing(dltrain):
+ALL = pytest.param(list(DATASETS), marks=pytest.mark.slow, id="all")
+
+
+@pytest.mark.parametrize("names", [pytest.param(["iris", "mnist", "sine"], id="three"), ALL])
+def test_prepare_all_goes_on_after_a_data_set_that_is_missing(names, dltrain, monkeypatch):
+    monkeypatch.setattr(data, "DATASETS", {name: DATASETS[name] for name in names})
     answer = dltrain("data", "prepare", "all")
     assert answer.code == 3
     assert "error: mnist: its 4 files" in answer.err
@@ -187,7 +193,7 @@ def test_prepare_downloads_then_trains_offline(dltrain, work, monkeypatch):
     assert answer.code == 0
     assert "mnist: images. Rights: CC BY-SA 3.0. About it: \ndownloading 4 files, 11.3 MB, to " in answer.err
     assert answer.out.endswith(f"  its files lie in {work}/.cache/downloads/mnist\n")
-    answer = dltrain("data=mnist", "model=linear", "trainer.max_steps=3", "~callbacks.tensorboard")
+    answer = dltrain("data=mnist", "model=linear", "trainer.max_steps=3", "~callbacks.tensorboard", "report=false")
     assert answer.code == 0
 
 
@@ -305,6 +311,7 @@ def test_a_folder_that_cannot_be_written(dltrain, work, monkeypatch):
     assert answer.err == "error: dltrain-show-digits.png cannot be written: Is a directory\n"
 
 
+@pytest.mark.slow
 def test_real_reviews(dltrain, real_data):
     real_data("nsmc_rebuilt/ratings_train.txt.gz")
     answer = dltrain("data", "show", "nsmc", "--rows", "2", "--split", "test")

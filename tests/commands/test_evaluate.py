@@ -15,6 +15,10 @@ from dltrain import cli
 from dltrain.checkpoint import CheckpointStore
 from dltrain.evaluation import evaluating
 
+# Pictures take most of the time of an evaluation.
+PLAIN = ("evaluate", "iris", "--no-pictures")
+QUICK = ("~callbacks.tensorboard", "report=false", "run_dir=run")
+
 
 def figures(answer):
     assert answer.code == 0, answer.err
@@ -23,7 +27,7 @@ def figures(answer):
 
 
 def test_the_tables(runs, dltrain):
-    answer = dltrain("evaluate", "iris")
+    answer = dltrain(*PLAIN)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{runs[0].name}: 30 samples of test\n")
     for word in ("accuracy", "f1", "true class in rows, predicted in columns", "setosa", "versicolor", "virginica"):
@@ -36,7 +40,7 @@ def test_data_that_is_not_split_says_so(runs, dltrain):
 
 
 def test_json_is_what_the_file_holds_and_the_training_saw(runs, dltrain):
-    evaluation = figures(dltrain("evaluate", "iris", "--json"))
+    evaluation = figures(dltrain(*PLAIN, "--json"))
     assert evaluation == json.loads((runs[0] / "evaluation.json").read_text())
     assert evaluation["split"] == "test" and evaluation["samples"] == 30
     confusion = evaluation["confusion"]
@@ -51,14 +55,14 @@ def test_json_is_what_the_file_holds_and_the_training_saw(runs, dltrain):
 
 def test_splits_and_checkpoints(runs, dltrain):
     rows = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
-    last = figures(dltrain("evaluate", "iris", "--json", "--split", "validation", "--checkpoint", "last"))
+    last = figures(dltrain(*PLAIN, "--json", "--split", "validation", "--checkpoint", "last"))
     assert last["figures"]["loss"] == pytest.approx(rows[-1]["val/loss"])
     result = json.loads((runs[0] / "result.json").read_text())
     assert last["checkpoint"] == f"step-{rows[-1]['step']:08d}"
-    best = figures(dltrain("evaluate", "iris", "--json", "--split", "validation"))
+    best = figures(dltrain(*PLAIN, "--json", "--split", "validation"))
     assert best["figures"]["loss"] == pytest.approx(min(row["val/loss"] for row in rows))
     assert best["checkpoint"] == result["best"]["checkpoint"]
-    train = figures(dltrain("evaluate", "iris", "--json", "--split", "train"))
+    train = figures(dltrain(*PLAIN, "--json", "--split", "train"))
     assert train["samples"] == 90
 
 
@@ -74,25 +78,25 @@ def test_a_split_that_the_data_has_not_is_told(runs, dltrain):
 
 
 def test_figures_have_intervals(runs, dltrain):
-    evaluation = figures(dltrain("evaluate", "iris", "--json"))
+    evaluation = figures(dltrain(*PLAIN, "--json"))
     assert evaluation["confidence"] == 0.95 and evaluation["resamples"] == 1000
     assert evaluation["intervals"].keys() == evaluation["figures"].keys()
     low, high = evaluation["intervals"]["accuracy"]
     value = evaluation["figures"]["accuracy"]
     assert 0 <= low <= value <= high <= 1
-    out = dltrain("evaluate", "iris").out
+    out = dltrain(*PLAIN).out
     assert f"│ accuracy  │ {value:.4f}  [{low:.4f}, {high:.4f}] │" in out
     assert "in brackets: 95 % intervals, by the bootstrap with 1,000 resamples" in out
 
 
 def test_how_many_draws_and_how_sure(runs, dltrain):
-    evaluation = figures(dltrain("evaluate", "iris", "--json", "--resamples", "50", "--confidence", "0.5"))
+    evaluation = figures(dltrain(*PLAIN, "--json", "--resamples", "50", "--confidence", "0.5"))
     assert evaluation["confidence"] == 0.5 and evaluation["resamples"] == 50
-    out = dltrain("evaluate", "iris", "--resamples", 50, "--confidence", 0.5).out
+    out = dltrain(*PLAIN, "--resamples", 50, "--confidence", 0.5).out
     assert "50 % intervals, by the bootstrap with 50 resamples" in out
-    evaluation = figures(dltrain("evaluate", "iris", "--json", "--resamples", "0"))
+    evaluation = figures(dltrain(*PLAIN, "--json", "--resamples", "0"))
     assert "intervals" not in evaluation and "resamples" not in evaluation
-    assert "in brackets" not in dltrain("evaluate", "iris", "--resamples", 0).out
+    assert "in brackets" not in dltrain(*PLAIN, "--resamples", 0).out
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_how_many_draws_and_how_sure(runs, dltrain):
     ],
 )
 def test_flags_with_values_that_they_cannot_have(flag, value, expected, runs, dltrain):
-    answer = dltrain("evaluate", "iris", flag, value)
+    answer = dltrain(*PLAIN, flag, value)
     assert answer.code == 2 and answer.out == ""
     assert expected in answer.err
 
@@ -123,23 +127,23 @@ def test_the_help_says_the_defaults(capsys):
 
 
 def test_classes_and_calibration_are_told(runs, dltrain):
-    out = dltrain("evaluate", "iris").out
+    out = dltrain(*PLAIN).out
     assert "┃ class      ┃ precision ┃ recall ┃     f1 ┃ support ┃  auroc ┃ average precision ┃" in out
     assert "calibration: expected error 0." in out and "Brier score 0." in out
-    evaluation = figures(dltrain("evaluate", "iris", "--json"))
+    evaluation = figures(dltrain(*PLAIN, "--json"))
     assert [row["name"] for row in evaluation["classes"]] == ["setosa", "versicolor", "virginica"]
     assert sum(one["count"] for one in evaluation["calibration"]["bins"]) == 30
 
 
 def test_pictures_are_drawn_anew_each_time(runs, dltrain):
-    answer = dltrain("evaluate", "iris", "--worst", 2)
+    answer = dltrain("evaluate", "iris", "--resamples", 0, "--worst", 2)
     folder = runs[0] / "evaluation"
     drawn = ["calibration.svg", "confusion_matrix.png", "precision_recall.svg", "roc.svg"]
     assert sorted(path.name for path in folder.iterdir()) == [*drawn, "worst_errors.csv"]
     assert "evaluation: confusion_matrix.png, calibration.svg, precision_recall.svg, roc.svg, worst_" in answer.out
-    dltrain("evaluate", "iris")
+    dltrain("evaluate", "iris", "--resamples", 0, "--json")
     assert sorted(path.name for path in folder.iterdir()) == drawn
-    answer = dltrain("evaluate", "iris", "--no-pictures")
+    answer = dltrain(*PLAIN)
     assert list(folder.iterdir()) == [] and answer.out.endswith("evaluation.json\n")
 
 
@@ -153,7 +157,7 @@ def test_a_link_in_place_of_the_folder_is_not_followed(runs, dltrain, work):
 
 
 def test_language_has_a_perplexity_and_no_table_of_classes(runs, dltrain):
-    evaluation = figures(dltrain("evaluate", "last", "--json", "--baselines"))
+    evaluation = figures(dltrain("evaluate", "last", "--json", "--baselines", "--no-pictures"))
     low, high = evaluation["intervals"]["perplexity"]
     assert low <= evaluation["figures"]["perplexity"] <= high
     assert "classes" not in evaluation and "confusion" not in evaluation
@@ -165,7 +169,7 @@ def test_language_has_a_perplexity_and_no_table_of_classes(runs, dltrain):
 
 
 def test_baselines_stand_beside_the_model(runs, dltrain):
-    answer = dltrain("evaluate", "iris", "--baselines")
+    answer = dltrain(*PLAIN, "--baselines")
     assert answer.code == 0, answer.err
     lines = [line for line in answer.out.splitlines() if "majority" in line]
     assert re.fullmatch(r"│ +│ majority +│ 0.3333  \[0.\d{4}, 0.\d{4}\] │ [+-]0.\d{4}  \[.*\] │", lines[0])
@@ -177,14 +181,14 @@ def test_baselines_stand_beside_the_model(runs, dltrain):
 
 
 def test_the_worst_errors_are_listed(runs, dltrain):
-    answer = dltrain("evaluate", "iris", "--worst", 4)
+    answer = dltrain(*PLAIN, "--worst", 4)
     assert "the 4 largest losses" in answer.out
     with (runs[0] / "evaluation" / "worst_errors.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 and list(rows[0])[:5] == ["index", "true", "predicted", "probability", "loss"]
     losses = [float(row["loss"]) for row in rows]
     assert losses == sorted(losses, reverse=True)
-    answer = dltrain("evaluate", "iris", "--worst", 1000, "--json")
+    answer = dltrain(*PLAIN, "--worst", 1000, "--json")
     with (runs[0] / "evaluation" / "worst_errors.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 30
@@ -192,10 +196,8 @@ def test_the_worst_errors_are_listed(runs, dltrain):
 
 
 def test_the_worst_images_are_shown(dltrain, work):
-    assert (
-        dltrain("data=digits", "model=mlp", "trainer.max_epochs=1", "~callbacks.tensorboard", "run_dir=run").code == 0
-    )
-    answer = dltrain("evaluate", "run", "--worst", 3, "--resamples", 0)
+    assert dltrain("data=digits", "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", *QUICK).code == 0
+    answer = dltrain("evaluate", "run", "--worst", 3, "--resamples", 0, "--no-pictures")
     assert "worst_errors.csv, worst_errors.png" in answer.out
     with Image.open(work / "run" / "evaluation" / "worst_errors.png") as picture:
         assert picture.width > 100
@@ -205,17 +207,16 @@ def test_of_many_classes_the_worst_and_the_best_are_told(dltrain, work):
     generator = np.random.default_rng(0)
     rows = [f"{kind + generator.normal(0, 0.7):.3f},[{kind}]" for kind in range(25) for _ in range(12)]
     (work / "table.csv").write_text("\n".join(["x,kind", *rows]) + "\n")
-    words = ("data=csv", "data.path=table.csv", "data.target=kind", "model=mlp", "trainer.max_epochs=3", "run_dir=run")
-    assert dltrain(*words, "~callbacks.tensorboard").code == 0
-    out = dltrain("evaluate", "run", "--resamples", 0).out
+    words = ("data=csv", "data.path=table.csv", "data.target=kind", "model=mlp", "trainer.max_epochs=3")
+    assert dltrain(*words, *QUICK).code == 0
+    out = dltrain("evaluate", "run", "--resamples", 0, "--no-pictures").out
     assert "the 5 worst and the 5 best of 25 classes by F1" in out
     assert len(re.findall(r"│ \[\d+\] ", out)) == 10  # whose names are no markup
     assert "true class in rows" not in out
 
 
 def test_values_have_residuals_and_coefficients(dltrain, work):
-    words = ("data=diabetes", "model=linear_regression", "run_dir=run", "~callbacks.tensorboard")
-    assert dltrain(*words).code == 0
+    assert dltrain("data=diabetes", "model=linear_regression", *QUICK).code == 0
     answer = dltrain("evaluate", "run", "--baselines")
     assert "errors, predicted - true: mean " in answer.out and "nine in ten from -" in answer.out
     assert "what each output adds for one more of a feature, in the data's own units" in answer.out
@@ -228,10 +229,7 @@ def test_values_have_residuals_and_coefficients(dltrain, work):
 
 # --- averages of checkpoints ------------------------------------------------------------------------------
 
-SEVERAL = (
-    "data=iris", "model.hidden=[6]", "trainer.max_epochs=6", "~callbacks.tensorboard", "run_dir=run",
-    "callbacks.checkpoint.min_seconds=0",
-)  # fmt: skip
+SEVERAL = ("data=iris", "model.hidden=[6]", "trainer.max_epochs=6", "callbacks.checkpoint.min_seconds=0", *QUICK)
 
 
 def test_the_average_of_checkpoints_is_that_of_their_weights(dltrain, work):
@@ -240,21 +238,21 @@ def test_the_average_of_checkpoints_is_that_of_their_weights(dltrain, work):
     names = [name for name in store.names() if name.startswith("step-")]
     assert len(names) == 4
     for word, taken in (("average", names), ("average:4", names), ("average:2", names[-2:])):
-        evaluation = figures(dltrain("evaluate", "run", "--json", "--checkpoint", word))
+        evaluation = figures(dltrain("evaluate", "run", "--json", "--no-pictures", "--checkpoint", word))
         assert evaluation["checkpoint"] == f"average of {', '.join(taken)}"
         models = [store.load(name)["model"] for name in taken]
         mean = {name: torch.stack([model[name].double() for model in models]).mean(0).float() for name in models[0]}
         store.save("step-99999999", {"progress": {}, "model": mean, "callbacks": {}})
-        of_the_mean = figures(dltrain("evaluate", "run", "--json", "--checkpoint", "step-99999999"))
+        of_the_mean = figures(dltrain("evaluate", "run", "--json", "--no-pictures", "--checkpoint", "step-99999999"))
         store.remove("step-99999999")
         assert evaluation["figures"] == pytest.approx(of_the_mean["figures"], rel=1e-6)
-    last = figures(dltrain("evaluate", "run", "--json", "--checkpoint", "last"))
+    last = figures(dltrain("evaluate", "run", "--json", "--no-pictures", "--checkpoint", "last"))
     assert evaluation["figures"] != last["figures"]
 
 
 def test_an_average_of_batch_statistics_is_warned_of(dltrain, work):
     assert dltrain(*SEVERAL, "model.norm=batch", "callbacks.checkpoint.keep_every_epochs=2").code == 0
-    answer = dltrain("evaluate", "run", "--json", "--checkpoint", "average")
+    answer = dltrain("evaluate", "run", "--json", "--no-pictures", "--checkpoint", "average")
     assert answer.code == 0 and len(json.loads(answer.out)["checkpoint"].split(",")) == 3
     assert "the statistics of normalisation are averaged like weights" in answer.err
     assert "callbacks=[default,swa] and callbacks.swa.renew_statistics=true" in answer.err
@@ -268,7 +266,7 @@ def test_an_average_of_batch_statistics_is_warned_of(dltrain, work):
     ],
 )
 def test_too_few_checkpoints_have_no_average(word, expected, runs, dltrain):
-    answer = dltrain("evaluate", "iris", "--checkpoint", word)
+    answer = dltrain(*PLAIN, "--checkpoint", word)
     assert answer.code == 4 and answer.out == ""
     assert f"--checkpoint {word}: {expected}" in answer.err and "keeps 1 (step-000000" in answer.err
     assert f"callbacks.checkpoint.keep_last={5 if word == 'average' else 7}" in answer.err
@@ -276,6 +274,6 @@ def test_too_few_checkpoints_have_no_average(word, expected, runs, dltrain):
 
 @pytest.mark.parametrize("word", ["average:", "average:1", "average:0", "average:-2", "average:two", "average:²"])
 def test_an_average_of_what_is_no_number_is_refused(word, runs, dltrain):
-    answer = dltrain("evaluate", "iris", "--checkpoint", word)
+    answer = dltrain(*PLAIN, "--checkpoint", word)
     assert answer.code == 2
     assert f"--checkpoint {word}: give average for all checkpoints that are kept, or average:N" in answer.err

@@ -10,12 +10,18 @@ import sys
 import pytest
 import torch
 import yaml
-from export.conftest import code_of, printed_in, run_example
+from export.conftest import code_of, operations_gathered_once, printed_in, run_example
 
 from dltrain.export import exporting, torch_program
 
 FORMATS = {"torch": "model.pt2", "onnx": "model.onnx", "safetensors": "model.safetensors"}
 needs_onnx = pytest.importorskip("onnxscript")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _operations():
+    with operations_gathered_once():
+        yield
 
 
 def exported(dltrain, run, form, *words):
@@ -24,11 +30,35 @@ def exported(dltrain, run, form, *words):
     return answer, run / "export" / form
 
 
+@pytest.fixture
+def tried(monkeypatch):
+    """Returns a list of the examples that exporting runs in processes of their own, each with what it printed."""
+    examples = []
+    run = exporting._run
+
+    def noted(code, folder):
+        examples.append((code, run(code, folder)))
+        return examples[-1][1]
+
+    monkeypatch.setattr(exporting, "_run", noted)
+    return examples
+
+
+@pytest.fixture
+def without_dltrain(work, monkeypatch):
+    """A module before dltrain on the path of the processes that exporting starts, which cannot be imported."""
+    (work / "before").mkdir()
+    (work / "before" / "dltrain.py").write_text("raise ImportError('an example needs dltrain')\n")
+    monkeypatch.setattr("sys.path", [str(work / "before"), *sys.path])
+
+
 # --- what is written --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_table(dltrain, runs, form):
+def test_a_table(dltrain, runs, form, tried, request):
+    if form != "safetensors":
+        request.getfixturevalue("without_dltrain")
     answer, folder = exported(dltrain, runs[0], form)
     files = {"README.md", "preprocessing.json", "example.json", FORMATS[form]}
     files |= {"model.json"} if form == "safetensors" else set()
@@ -41,7 +71,8 @@ def test_a_table(dltrain, runs, form):
         r"difference \S+ \(allowed: 1e-05 of the largest output, or of 1\)",
         answer.out,
     )
-    printed = run_example(folder) if form != "safetensors" else run_example(folder, "")
+    ((code, printed),) = tried
+    assert code == code_of(folder)
     assert printed == printed_in(folder) and re.fullmatch(r"(setosa|versicolor|virginica) [01]\.\d{4}\n", printed)
     assert f"  {printed}" in answer.out and answer.err == ""
 
@@ -71,9 +102,9 @@ def test_images(dltrain, files, work):
 
 
 def test_an_export_takes_the_place_of_the_one_before(dltrain, runs):
-    _, folder = exported(dltrain, runs[0], "safetensors")
+    _, folder = exported(dltrain, runs[0], "safetensors", "--no-check")
     (folder / "README.md").write_text("old")
-    exported(dltrain, runs[0], "safetensors", "--checkpoint", "last")
+    exported(dltrain, runs[0], "safetensors", "--no-check", "--checkpoint", "last")
     assert (folder / "README.md").read_text(encoding="utf-8").startswith("# mlp, trained on iris: weights\n")
     assert [path.name for path in folder.parent.iterdir()] == ["safetensors"]
 
@@ -87,16 +118,16 @@ def test_without_the_data_there_is_no_check_unless_it_is_left_out(dltrain, runs,
     quick = ["model=linear", "trainer.max_epochs=1", "~callbacks.tensorboard", "report=false", "run_dir=own"]
     assert dltrain("data=csv", f"data.path={table}", "data.target=y", *quick).code == 0
     table.unlink()
-    answer = dltrain("export", "own", "--format", "torch")
+    answer = dltrain("export", "own", "--format", "onnx")
     assert answer.code == 3
     assert answer.err.endswith(
         "The run's data are needed for the check alone: --no-check exports without it\n"
     ) and answer.err.startswith(f"error: data.path={table}: ")
     assert not (work / "own" / "export").exists()
-    answer = dltrain("export", "own", "--format", "torch", "--no-check")
+    answer = dltrain("export", "own", "--format", "onnx", "--no-check")
     assert answer.code == 0
-    assert answer.err == "warning: NOT CHECKED: whether model.pt2 computes what the model does, nobody knows\n"
-    folder = work / "own" / "export" / "torch"
+    assert answer.err == "warning: NOT CHECKED: whether model.onnx computes what the model does, nobody knows\n"
+    folder = work / "own" / "export" / "onnx"
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "**It was not checked** (`--no-check`)" in readme and "It prints" not in readme
     assert re.fullmatch(r"[01] [01]\.\d{4}\n", run_example(folder))
@@ -191,11 +222,13 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(dltrain, runs):
     at_work = runs[0] / "export" / f".safetensors.{os.getppid()}.tmp"
     left.mkdir(parents=True)
     at_work.mkdir()
-    exported(dltrain, runs[0], "safetensors")
+    exported(dltrain, runs[0], "safetensors", "--no-check")
     assert not left.exists() and at_work.exists()
 
 
-def test_a_model_of_ones_own_needs_its_module_and_torch_does_not(dltrain, work):
+@pytest.fixture
+def own(dltrain, work):
+    """The folder of a run whose model a module of the user's registers."""
     (work / "my_model.py").write_text(
         "from dataclasses import dataclass\n"
         "from torch import nn\n"
@@ -213,10 +246,21 @@ def test_a_model_of_ones_own_needs_its_module_and_torch_does_not(dltrain, work):
     (work / "conf" / "model" / "mine.yaml").write_text("name: mine\n")
     quick = ["trainer.max_epochs=1", "~callbacks.tensorboard", "report=false", "run_dir=run", "--config-dir", "conf"]
     assert dltrain("data=iris", "model=mine", "imports=[my_model]", *quick).code == 0
-    assert dltrain("export", "run", "--format", "torch").code == 0
-    run_example(work / "run" / "export" / "torch")
-    assert dltrain("export", "run", "--format", "safetensors").code == 0
-    folder = work / "run" / "export" / "safetensors"
-    assert "import my_model  # which registers the model\n" in code_of(folder)
+    yield work / "run"
+    sys.modules.pop("my_model", None)  # whose registration goes with the test, too
+
+
+def test_a_model_of_ones_own_needs_its_module(dltrain, own, tried):
+    _, folder = exported(dltrain, own, "safetensors")
+    ((code, printed),) = tried
+    assert code == code_of(folder) and "import my_model  # which registers the model\n" in code
+    assert printed == printed_in(folder) != ""
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_needs_its_module_beside_it_and_torch_does_not(dltrain, own, work):
+    _, program = exported(dltrain, own, "torch", "--no-check")
+    run_example(program)
+    _, folder = exported(dltrain, own, "safetensors")
     shutil.copy(work / "my_model.py", folder)
     assert run_example(folder, "") == printed_in(folder)

@@ -138,6 +138,7 @@ def test_the_bounds_of_temperature_and_seed_can_be_used(bounds, runs, dltrain):
         (["last", "그의", "--seed", "-1"], ["--seed -1: must be at least 0 and below 2^63"]),
         (["last", "그의", "--seed", str(2**63)], ["must be at least 0 and below 2^63"]),
         (["last", "그의", "-n", "x"], ["invalid int value: 'x'"]),
+        (["last", "그의", "-n", "1000001"], ["-n 1000001: must be at most 1,000,000"]),
         (
             ["iris", "그의"],
             ["is trained for multiclass", "generate needs a run that is trained for next_token or seq2seq"],
@@ -174,6 +175,12 @@ def test_the_best_of_a_beam_as_json(runs, dltrain):
     assert told["prompt"] == "경마장에" and len(set(told["texts"])) == 3
     assert told["texts"][0] == "경마장에 있는 말이 뛰고 있다"
     assert "경마장에" in answer.out and answer.out.count("\n") == 1
+
+
+def test_a_closed_standard_input_is_told(runs, dltrain, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    answer = dltrain("generate", "last", "-")
+    assert (answer.code, answer.err) == (3, "error: standard input is closed, so there are no prompts to read\n")
 
 
 def test_each_line_of_the_input_is_a_prompt(runs, dltrain, monkeypatch):

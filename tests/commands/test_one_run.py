@@ -55,6 +55,26 @@ def test_a_damaged_checkpoint_is_told(runs, dltrain):
     assert answer.out == ""
 
 
+def test_what_is_no_run_is_told(runs, dltrain):
+    assert dltrain("evaluate", "").err == (
+        "error: the name of the run is empty. Give a folder, a part of a run's name, or last\n"
+    )
+    sweep = run_folder.SWEEPS / "mine"
+    sweep.mkdir(parents=True)
+    (sweep / "multirun.yaml").write_text("{}")
+    assert dltrain("export", sweep, "--format", "torch").err == (
+        f"error: {sweep} is a sweep. Name one of its runs: {sweep}/best\n"
+    )
+
+
+def test_a_run_that_failed_at_once_is_no_run_to_go_on_with(runs, dltrain):
+    shutil.rmtree(runs[1] / "checkpoints")
+    (runs[1] / "result.json").write_text('{"status": "failed", "error": "the loss became NaN"}')
+    answer = dltrain("evaluate", "last")
+    assert answer.code == CHECKPOINT
+    assert answer.err == f"error: {runs[1]} has no checkpoint, for its training failed before: the loss became NaN\n"
+
+
 def test_a_missing_checkpoint_is_told(runs, dltrain):
     answer = dltrain("evaluate", "last", "--checkpoint", "step-1")
     assert answer.code == CHECKPOINT

@@ -6,12 +6,12 @@ import re
 
 from commandline import QUICK
 
-LONG = ("data=iris", "model.hidden=[4]", "~callbacks.tensorboard")
+LONG = ("data=iris", "model.hidden=[4]", "~callbacks.tensorboard", "report=false")
 
 
 def test_the_test_column_says_which_weights_were_evaluated(dltrain):
-    assert "test, best weights" in dltrain(*QUICK).out
-    shown = dltrain(*QUICK, "callbacks.checkpoint.keep_best=0").out
+    assert "test, best weights" in dltrain(*QUICK, "report=false").out
+    shown = dltrain(*QUICK, "report=false", "callbacks.checkpoint.keep_best=0").out
     assert " test " in shown and "best weights" not in shown
 
 
@@ -31,20 +31,18 @@ def test_training_longer_names_what_stopped_the_run(dltrain):
         assert told == f"Train longer with: dltrain resume run{number} {overrides}"
 
 
-def test_several_runs_end_with_a_table_of_them(dltrain, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
-    shown = answer.out.splitlines()
+def test_several_runs_end_with_a_table_of_them(of_two):
+    shown = of_two.out.splitlines()
     rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in shown if line[:1] in "│┃"]
     titles, *lines = [row for row in rows if row]
     assert titles == ["trial", "lr", "best val/loss", "test/loss", "test/accuracy", "epochs", "time"]
     assert sorted(line[:2] for line in lines) == [["0", "0.1"], ["1", "0.2"]]
     assert float(lines[0][2]) <= float(lines[1][2])
     assert all(float(accuracy) <= 1 and epochs == "1" and time for *_, accuracy, epochs, time in lines)
-    assert "2 trials in runs/sweeps/" in answer.out
+    assert "2 trials in runs/sweeps/" in of_two.out
 
 
 def test_a_multirun_of_one_run_has_no_table_of_runs(dltrain):
-    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1")
+    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1", "sweep.report=false")
     assert answer.code == 0, answer.err
     assert "┏" not in answer.out and "\n1 trial in runs/sweeps/" in answer.out

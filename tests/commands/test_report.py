@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from commandline import QUICK
 from reading_pages import Page
@@ -33,9 +35,8 @@ def test_a_resume_writes_it_anew_and_may_leave_it_out(dltrain, work):
     assert Page.of(work / "run" / "report.html").traces("loss")["training"]["x"] == [1, 2, 3, 4]
 
 
-def test_the_trials_of_a_sweep_have_the_sweeps(dltrain, work):
-    answer = dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2")
-    assert answer.code == 0, answer.err
+def test_the_trials_of_a_sweep_have_the_sweeps(dltrain, of_two, work):
+    shutil.copytree(of_two.folder, work, symlinks=True, dirs_exist_ok=True)
     (page,) = work.rglob("report.html")
     assert page.parent.parent.name == "sweeps"
     sweep = page.parent
@@ -75,7 +76,7 @@ def test_what_is_missing_is_said_and_the_rest_is_written(dltrain, work):
     assert (answer.code, answer.out) == (0, "run/report.html\n")
     assert answer.err == (
         "the page holds what the run's folder tells: run keeps no checkpoint: it was trained without "
-        "callbacks.checkpoint\n"
+        "callbacks.checkpoint, or its folder checkpoints was removed\n"
     )
 
 
@@ -85,7 +86,8 @@ def test_mistakes_are_told(dltrain, runs, work):
         ("last", "--worst", "-1"): (2, "error: --worst -1: needs a whole number from 0 to 1000\n"),
         ("last", "--split", "test"): (2, "error: --split test: this data has none. There is: train, validation\n"),
         ("last", "--checkpoint", "nope"): (4, f"error: {runs[1]} has no checkpoint 'nope'. There is: best, last,"),
-        ("last", "-o", "no/such.html"): (5, "error: no/such.html cannot be written: No such file or directory\n"),
+        ("last", "-o", "."): (2, "error: -o .: is a folder. Name the file: -o report.html\n"),
+        ("last", "-o", f"{runs[0]}/train.log/x.html"): (5, f"error: {runs[0]}/train.log is a file, so no report can"),
     }
     for words, (code, text) in cases.items():
         answer = dltrain("report", *words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,19 +120,12 @@ def test_a_run_that_went_on_is_repeated_as_one(dltrain, work):
     assert answer.out.endswith("They need not agree, for something is known to differ: changed on the way\n")
 
 
-def test_a_trial_of_a_sweep_is_repeated(dltrain, work):
-    sweep = (
-        "-m",
-        "data=iris",
-        "model.hidden=[4]",
-        "trainer.max_epochs=2",
-        "optimizer.lr=0.1,0.01",
-        "sweep.report=false",
-    )
-    assert dltrain(*sweep, "hydra.sweep.dir=sweep", *QUICK).code == 0
+def test_a_trial_of_a_sweep_is_repeated(dltrain, of_two, work):
+    (sweep,) = of_two.folder.glob("runs/sweeps/*")
+    shutil.copytree(sweep, work / "sweep", symlinks=True)
     answer = dltrain("rerun", "sweep/best")
     assert answer.code == 0, answer.err
-    assert "to the last bit (2 rows, and those of the end)" in answer.out
+    assert "to the last bit (1 row, and those of the end)" in answer.out
     assert "sweep" not in str(newest())
     whole = dltrain("rerun", "sweep")
     assert (whole.code, whole.err) == (

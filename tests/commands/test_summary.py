@@ -85,10 +85,11 @@ def test_a_model_is_shown_without_its_data(experiment, dltrain, work):
     assert list(work.iterdir()) == []
 
 
-def test_repeated_blocks_are_one_row_and_can_be_opened(dltrain):
-    shown = dltrain("summary", "experiment=resnet34", "--depth", "2").out
+def test_repeated_blocks_are_one_row_and_can_be_opened(dltrain, work):
+    shown = dltrain("summary", "experiment=resnet34", "--depth", "2", "--graph", "out.svg").out
     assert column(shown, 1)[column(shown, 0).index("layer3.1 - 5")].startswith("5 x ")
     assert sum(int(count.replace(",", "")) for count in column(shown, 3)) == 21_797_672
+    assert "layer3.1 - layer3.5" in (work / "out.svg").read_text(encoding="utf-8")
     opened = dltrain("summary", "experiment=resnet34", "--depth", "3").out
     assert "layer3.5.conv2" in column(opened, 0)
     assert sum(int(count.replace(",", "")) for count in column(opened, 3)) == 21_797_672
@@ -227,11 +228,6 @@ def test_names_of_any_script_are_drawn(mine, dltrain, work):
     dltrain("summary", *mine("own_model_to_draw", 8), "--graph", "그림.svg")
     texts = [element.text for element in ElementTree.parse(work / "그림.svg").iter()]
     assert "첫째" in texts and "relu" in texts
-
-
-def test_depth_closes_layers_in_the_picture_too(dltrain, work):
-    dltrain("summary", "experiment=resnet34", "--depth", "2", "--graph", "out.svg")
-    assert "layer3.1 - layer3.5" in (work / "out.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import json
 import yaml
 from commandline import tree
 
-WORDS = ("data=iris", "model.hidden=[4]", "run_dir=run", "resume=true")
+QUICK = ("data=iris", "model.hidden=[4]", "~callbacks.tensorboard", "report=false", "resume=true")
+WORDS = (*QUICK, "run_dir=run")
 
 
 def result(work):
@@ -17,14 +18,14 @@ def result(work):
 def test_the_same_command_again_goes_on_with_what_was_stopped(dltrain, work):
     assert dltrain(*WORDS, "trainer.max_epochs=4").code == 0
     whole = (work / "run" / "metrics.jsonl").read_text().splitlines()
-    assert dltrain(*WORDS[:2], "run_dir=other", "resume=true", "trainer.max_epochs=2").code == 0
+    assert dltrain(*QUICK, "run_dir=other", "trainer.max_epochs=2").code == 0
     (work / "other").rename(work / "half")
     config = work / "half" / "config.yaml"
     config.write_text(
         config.read_text().replace("max_epochs: 2", "max_epochs: 4").replace("resume: true", "resume: false")
     )
     (work / "half" / "result.json").unlink()  # as after a kill
-    answer = dltrain(*WORDS[:2], "run_dir=half", "resume=true", "trainer.max_epochs=4")
+    answer = dltrain(*QUICK, "run_dir=half", "trainer.max_epochs=4")
     assert answer.code == 0, answer.err
     rows = (work / "half" / "metrics.jsonl").read_text().splitlines()
     losses = [[json.loads(row)["val/loss"] for row in lines] for lines in (rows, whole)]

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
 
 from dltrain import figures
@@ -124,3 +125,12 @@ def test_of_many_classes_the_largest_have_curves():
     ranked = [Ranked.of(scores[:, place], true == place) for place in range(30)]
     found = classification.curves(ranked, [f"c{place}" for place in range(30)])
     assert list(found["roc"]) == list(found["precision_recall"]) == [f"c{place}" for place in range(10, 30)]
+
+
+def test_scores_that_are_no_numbers_rank_nothing():
+    positive = np.array([True, False, True, False])
+    ranked = Ranked.of(np.full(4, np.nan), positive)
+    assert math.isnan(ranked.auroc) and math.isnan(ranked.average_precision) and not ranked.usable
+    assert classification.curves([ranked], ["a"]) == {"roc": {}, "precision_recall": {}}
+    scores = torch.tensor([0.9, float("nan"), 0.8, 0.1])
+    assert math.isnan(figures.auroc(scores, torch.from_numpy(positive).float()))

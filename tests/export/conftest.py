@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,25 @@ from dltrain.export import onnx_file
 
 # Code that makes dltrain impossible to import.
 WITHOUT_DLTRAIN = "import sys\nsys.modules['dltrain'] = None\n"
+
+
+@contextlib.contextmanager
+def operations_gathered_once() -> Iterator[None]:
+    """Keeps PyTorch's list of what ONNX can compute, which it makes anew for each file, for most of its time."""
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry as Operations
+    except ImportError:  # another version of PyTorch, or no package for ONNX
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Operations, "from_torchlib", staticmethod(functools.cache(Operations.from_torchlib)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operations():
+    with operations_gathered_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -41,18 +41,17 @@ def test_names_and_axes_are_those_of_the_description(tmp_path):
     assert shapes == {"inputs": ["batch", "time"], "logits": ["batch", 3]}
 
 
-def test_the_file_is_valid_and_of_a_version_that_many_read(tmp_path):
-    model = onnx.load(saved(tmp_path, nn.Linear(4, 3)))
-    onnx.checker.check_model(model, full_check=True)
-    assert [(opset.domain, opset.version) for opset in model.opset_import if opset.domain == ""] == [("", 18)]
-
-
-def test_small_weights_are_in_the_file_and_large_ones_beside_it(tmp_path):
+def test_the_file_is_valid_and_of_a_version_that_many_read_with_small_weights_in_it_and_large_ones_beside_it(tmp_path):
     model = nn.Linear(4, 3)
-    saved(tmp_path, model)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
-    path = saved(tmp_path, model, most_bytes=10)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    program = program_of(model, FEATURES, "mine")
+    path = tmp_path / "model.onnx"
+    onnx_file.save(program, path, ["logits"], "mine")
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    graph = onnx.load(path)
+    onnx.checker.check_model(graph, full_check=True)
+    assert [(opset.domain, opset.version) for opset in graph.opset_import if opset.domain == ""] == [("", 18)]
+    onnx_file.save(program, path, ["logits"], "mine", most_bytes=10)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     inputs = torch.randn(2, 4)
     torch.testing.assert_close(ask_onnx(path, inputs, ["logits"]), model(inputs), rtol=0, atol=1e-6)
 

@@ -105,6 +105,7 @@ def test_dropout_and_batch_norm_compute_as_in_evaluation_and_the_model_is_left_a
     assert torch.equal(program.exported.module()(inputs), model(inputs))
 
 
+@pytest.mark.slow
 def test_a_saved_program_runs_without_dltrain(tmp_path):
     model = nn.Linear(4, 3)
     torch_program.save(program_of(model, FEATURES, "mine"), tmp_path / "model.pt2")

@@ -136,6 +136,7 @@ def test_files_that_are_no_table_of_the_model(content, error, run_of, dltrain, w
             "30,서울,300,maybe",
             "column '회원' holds 'maybe', which is neither yes nor no",
         ),
+        ("korean", "나이,도시,소득,회원", "30,서울,300,7", "column '회원' holds '7', which is neither yes nor no"),
         ("korean", "나이,도시,소득,회원", "서른,서울,300,Y", "column '나이' holds '서른', which is no number"),
         (
             "strict_cells",

@@ -190,6 +190,8 @@ def test_arrays_of_images_in_every_layout(shape, pixels):
     ("array", "message"),
     [
         (np.zeros((9, 9), np.uint8), "the array has the shape (9, 9). Of a single image write array[None]"),
+        (np.zeros((9, 9, 3), np.uint8), "the array has the shape (9, 9, 3). Of a single image write array[None]"),
+        (np.zeros((9, 9, 1), np.uint8), "the array has the shape (9, 9, 1). Of a single image write array[None]"),
         (
             np.zeros((2, 9, 9, 4), np.uint8),
             "the images have neither 1 nor 3 channels: the array has the shape (2, 9, 9, 4)",
@@ -217,3 +219,7 @@ def test_a_picture_among_the_digits_of_scikit_learn(run_of, dltrain, tmp_path):
     answer = dltrain("predict", run_of("digits"), tmp_path / "0.png")
     assert answer.code == 0, answer.err
     assert predicting.rows_of(answer.out)[0]["prediction"] in "0123456789"
+    for name, content in (("list.csv", "file\n0.png\n"), ("list.txt", "0.png\n")):
+        (tmp_path / name).write_text(content)
+        (row,) = predicting.rows_of(dltrain("predict", run_of("digits"), tmp_path / name).out)
+        assert row["file"].endswith("0.png") and row["prediction"] in "0123456789"

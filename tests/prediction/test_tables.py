@@ -75,6 +75,12 @@ def test_columns_by_their_place_where_there_is_no_header(tmp_path):
     (tmp_path / "t.csv").write_text("1,x\n3,4\n")
     with pytest.raises(DataError, match=r"names no column that the model needs\. It begins with: 1, x"):
         read(tmp_path / "t.csv", by_place=True)
+    for first, count in (("7,1,2", 3), ("1", 1), ("1,2,3,4", 4)):  # an index in front would move the others by a place
+        (tmp_path / "t.csv").write_text(f"{first}\n")
+        with pytest.raises(DataError) as error:
+            read(tmp_path / "t.csv", by_place=True)
+        told = f"has no header and {count} columns, and the model needs 2, in the order of the training"
+        assert told in str(error.value)
     (tmp_path / "t.csv").write_text("1,2,x\n3,4,y\n")
     assert read(tmp_path / "t.csv", ["column_1", "column_3"])[1] == [["1", "x"], ["3", "y"]]
 

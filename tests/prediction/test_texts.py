@@ -43,6 +43,8 @@ def piped(monkeypatch, dltrain):
         ("a.txt", "id\ttext\tlabel\n1\t가 나\t0\n", False, ["가 나"]),
         ("a.txt", "id,text\n1,가 나\n", True, ["id,text", "1,가 나"]),
         ("a.txt", "the text, and more\n나\n", False, ["the text, and more", "나"]),
+        ("a.txt", 'text\n"줄\n바꿈"\n', False, ["줄\n바꿈"]),
+        ("a.txt", 'text\n"줄"\n', True, ["text", '"줄"']),
         ("a.csv", "text\n가 나\n", False, ["가 나"]),
         ("a.csv", 'label,text\n0,"가, ""나"""\n', False, ['가, "나"']),
         ("a.txt", "마지막 줄", False, ["마지막 줄"]),

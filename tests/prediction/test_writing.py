@@ -116,3 +116,18 @@ def test_a_folder_that_may_not_be_written(work, monkeypatch):
     monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(MachineError, match=r"out.csv cannot be written: Permission denied"), writing("out.csv"):
         pass
+
+
+def test_cells_that_are_lists_or_bytes_are_texts_in_parquet(tmp_path):
+    import pyarrow as pa
+
+    cells = {
+        "list": pa.array([[1, 2], None]),
+        "struct": pa.array([{"a": 1}, {"a": 2}]),
+        "bytes": pa.array([b"x", b"y"]),
+    }
+    with writing(str(tmp_path / "p.parquet")) as writer:
+        writer.write(cells)
+        writer.write(cells)
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    assert table["list"][0] == "[1, 2]" and pd.isna(table["list"][1]) and len(table) == 4

@@ -37,7 +37,7 @@ def test_figures_have_intervals_where_there_are_some(shown):
     assert part.tables[0] == [
         ["metric", "value", "90% interval"],
         ["loss", "0.5000", "0.2500 to 0.7500"],
-        ["f1", "", ""],
+        ["f1", "not a number", ""],
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,26 @@ from dltrain.results.selection import select
 DAY = Path("runs/2026-01-02")
 
 
-@pytest.fixture
-def three(work):
+@pytest.fixture(scope="module")
+def three_runs(tmp_path_factory):
+    """A folder with three runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("three"))
+        _make_three()
+        return Path.cwd()
+
+
+def _make_three():
     make_run(DAY / "a-korean", [1.0, 0.25], optimizer__lr=0.1, days=1, accuracy=0.95)
     make_run(DAY / "b", [1.0, 0.5], optimizer__lr=1e-4, data__species=["산", "강"], days=3, model__hidden=[64, 32])
     failed = result_of(rows_of([2.0]), status="failed", test=None)
     make_run(DAY / "c", [2.0], result=failed, model="lstm", data="korean_text", days=40)
-    return {"a": "a-korean", "b": "b", "c": "c"}
+
+
+@pytest.fixture
+def three(three_runs, work):
+    """The three runs in a copy of their own: the working directory."""
+    shutil.copytree(three_runs, work, dirs_exist_ok=True)
 
 
 def chosen(*words):
@@ -38,6 +52,8 @@ def chosen(*words):
         (["optimizer.lr=0.0001"], "b"),
         (["optimizer.lr>=0.1"], "a"),
         (["optimizer.lr<0.1"], "bc"),
+        (["optimizer.lr < 0.1"], "bc"),
+        (['model.name = "lstm"'], "c"),
         (["data.species=[산, 강]"], "b"),
         (["data.species=['산','강']"], "b"),
         (["data.species=null"], "a"),
@@ -164,3 +180,21 @@ def test_keys(three):
     assert keys.values("model.name") == ["lstm", "mlp"] and keys.variety("model.name") == 2
     assert keys.figures == ["train/loss", "val/loss", "val/accuracy", "test/loss", "test/accuracy"]
     assert filters.is_comparison("a>=1") and not filters.is_comparison("a")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("epochs=>3", ". Did you mean 'epochs>=3'?"), ("epochs==", ""), ("val/loss<", ""), ("epochs>>3", "")],
+)
+def test_a_sign_with_nothing_behind_it_is_a_mistake(word, meant, three):
+    with pytest.raises(ConfigError) as error:
+        select([word])
+    assert str(error.value) == f"'{word}' compares with nothing. Write {filters.FORMS}{meant}"
+
+
+def test_a_folder_of_runs_is_named_in_any_spelling(three, work, monkeypatch):
+    for word in (str(DAY), f"./{DAY}/", str(DAY.absolute()), str(work / "runs")):
+        assert chosen(word) == "abc", word
+    (work / "beside").mkdir()
+    monkeypatch.chdir(work / "beside")
+    assert chosen("../runs") == chosen("../runs/2026-01-02/") == "abc"

@@ -70,6 +70,25 @@ def test_what_is_selected(four, words, options, expected):
     assert planned(*words, **options) == expected
 
 
+def test_the_best_are_found_among_figures_that_compare(four):
+    make_run(DAY / "other", [1.0, 0.01], data="digits")
+    with pytest.raises(ConfigError, match=r"of several data sets, .*: digits, iris\. Choose one, such as data=digits"):
+        planned(keep_best=1)
+    assert planned("data=iris", keep_best=1) == ["r0", "r1", "r2"]
+    best = {"metric": "val/accuracy", "value": 0.9, "epoch": 2}
+    make_run(DAY / "by-accuracy", [1.0, 0.5], result=result_of(rows_of([1.0, 0.5]), best=best))
+    with pytest.raises(ConfigError, match=r"several figures: val/accuracy, val/loss\. Name one: --by val/accuracy"):
+        planned("data=iris", keep_best=1)
+    assert "by-accuracy" in planned("data=iris", keep_best=1, by="val/loss")
+
+
+def test_runs_without_the_figure_stay(four):
+    make_run(DAY / "untested", [1.0, 0.5], result=result_of(rows_of([1.0, 0.5]), test=None))
+    found = prune.plan(Rule([], keep_best=1, by="test/loss"))
+    assert "untested" not in [Path(item.path).name for item in found.items]
+    assert f"{DAY / 'untested'} stays: it has no test/loss" in found.kept
+
+
 @pytest.mark.parametrize(
     ("rule", "told"),
     [

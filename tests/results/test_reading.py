@@ -8,7 +8,7 @@ import math
 import pytest
 import runfolders
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dltrain import compose, config_files
@@ -50,6 +50,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["seed", "model", "data", "imports"]), VALUES, min_size=1))
 def test_whatever_stands_in_a_config_is_read_as_yaml_reads_it(tmp_path_factory, container):
     text = yaml.safe_dump(container, allow_unicode=True, sort_keys=False)

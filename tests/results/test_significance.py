@@ -72,7 +72,15 @@ def test_pairs_may_tell_what_the_groups_do_not():
     b = group("b", 1.21, 5.2, 9.19, 13.2, 17.2)
     (test,) = between([a, b])
     assert test.welch > 0.5 and test.paired < 1e-4
-    assert said(a, b)[0] == "a is better than b, by one of the two tests"
+    assert said(a, b)[0] == "a is better than b"
+
+
+def test_one_test_decides_and_not_the_smaller_of_two():
+    a, b = group("a", 0.0, 1.0, 2.0), group("b", 4.0, 3.2, 2.4)
+    (test,) = between([a, b])
+    assert test.welch < 0.05 < test.paired
+    assert said(a, b)[0] == "a and b: the difference may be chance"
+    assert said(a, group("b", 4.0, 3.2, 2.4, seeds=[7, 8, 9]))[0] == "a is better than b"
 
 
 def test_without_the_same_seeds_there_are_no_pairs():
