@@ -44,18 +44,20 @@ def plan(overrides: list[str], module_folders: list[str]) -> SweepPlan:
         DataError, MachineError: the first trial could not be trained.
     """
     swept, fixed = parsing.swept(overrides)
-    settings = _settings(fixed, swept)
+    template = Template(fixed, [])
+    settings = _settings(template, fixed, swept)
     texts: dict[str, Any] = {**settings["space"], **swept}
     sweep = refined_sweep(overrides)
     if sweep is not None:
         refined, before = _refined(sweep)
         has_seed = any(text.startswith("sweep.seed=") for text in fixed)
         fixed, texts = [*_without_watching(before, settings), *fixed], {**refined, **texts}
-        settings = _settings(fixed, texts)
+        template = Template(fixed, [])
+        settings = _settings(template, fixed, texts)
         if not has_seed:  # else it would draw the same places again
             settings["seed"] = before.seed + 1
     space = parsing.space_of(texts)
-    first, seconds = _check_each(fixed, space)
+    first, seconds = _check_each(template, space)
     metric = objective(first)
     fixed = [*fixed, *_watching(first, metric, [*fixed, *texts])]
     sampler, points = _sampler(settings, space, texts, first)
@@ -80,11 +82,11 @@ def plan(overrides: list[str], module_folders: list[str]) -> SweepPlan:
 _KEPT = ("seeds", "workers", "pruner", "prune_after", "max_time", "stop_when", "max_failures", "report")
 
 
-def _settings(fixed: list[str], texts: dict[str, Any]) -> dict[str, Any]:
+def _settings(template: Template, fixed: list[str], texts: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings of the sweep itself, from the first point of what is searched."""
     first = next(parsing.space_of(texts).variants())
     plain = [text for text in fixed if not text.startswith("hydra")]
-    settings: dict[str, Any] = Template(plain, []).with_values(first)["sweep"]
+    settings: dict[str, Any] = (template if plain == fixed else Template(plain, [])).with_values(first)["sweep"]
     return settings
 
 
@@ -188,7 +190,7 @@ def _higher_is_better(metric: str, direction: str | None) -> bool:
     return is_higher_better(metric)
 
 
-def _check_each(fixed: list[str], space: Space) -> tuple[Config, float]:
+def _check_each(template: Template, space: Space) -> tuple[Config, float]:
     """Looks at the config of each end and each value of the space, and builds one.
 
     Returns:
@@ -199,7 +201,7 @@ def _check_each(fixed: list[str], space: Space) -> tuple[Config, float]:
             named that is never logged.
         DataError, MachineError: none of the trials could be trained.
     """
-    user_dirs, template = tuple(config_files.user_dirs()), Template(fixed, [])
+    user_dirs = tuple(config_files.user_dirs())
     points = [config.load(template.with_values(point), user_dirs) for point in space.variants()]
     first = points[0]
     metrics = list(dict.fromkeys(map(objective, points)))
