@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dltrain import cli
+from dltrain import multirun
 from dltrain.history import History, Row
 from dltrain.run_folder import RunFolder
+from dltrain.sweeps import crew, driver
+from dltrain.sweeps import leaderboard as leaderboard_of
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger, Trial
 
@@ -23,13 +26,36 @@ _ENDS = (1, 2, 3)  # complete, pruned, failed, as Optuna numbers them
 _STATE = 6  # the line of its journal that says such a one
 
 
-def swept(folder: Path, *arguments: str) -> SweepFolder:
+def planned(folder: Path | str, *words: str, config_dirs: list[Path] | None = None) -> SweepFolder:
+    """Makes the folder of a sweep, of which no trial is trained yet."""
+    return multirun.start([*words, f"hydra.sweep.dir={folder}"], config_dirs or [])
+
+
+def trained(folder: Path | str, *words: str) -> SweepFolder:
+    """Trains a sweep as the command line does, but for Hydra's own, which composes the same config three times more."""
+    sweep = planned(folder, *words)
+    crew.train(sweep, "cpu", None)
+    leaderboard_of.write(sweep, leaderboard_of.ranked(sweep))
+    return sweep
+
+
+def swept(folder: Path, *words: str) -> SweepFolder:
     """Trains a sweep in a folder, outside of any test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.path", [*sys.path])  # the command line adds the working directory
         patch.chdir(folder)
-        assert cli.run(["-m", *arguments, f"hydra.sweep.dir={folder / 'sweep'}"]) == 0
-    return SweepFolder(folder / "sweep")
+        return trained(folder / "sweep", *words)
+
+
+def points_of(sweep: SweepFolder, objectives: Iterator[float] | None = None) -> list[dict[str, str]]:
+    """Ends each trial of a sweep without training it, and returns the values of all.
+
+    Args:
+        objectives: of the trials; without them the first is the best.
+    """
+    agenda, objectives = driver.Agenda(sweep), objectives or itertools.count(1.0)
+    while (number := agenda.next()) is not None:
+        agenda.ledger.finish(number, next(objectives))
+    return [trial.values for trial in agenda.ledger.trials()]
 
 
 def trials_of(sweep: SweepFolder) -> list[Trial]:

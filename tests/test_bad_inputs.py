@@ -6,6 +6,7 @@ The table is the one place to see them all; the exact messages of each are teste
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import fcntl
 import gzip
@@ -30,7 +31,7 @@ import pytest
 from commandline import QUICK
 from pictures import MNIST_FILES, bomb, cifar_contents, encoded, idx, pixels, write_folder, write_mnist, write_tar
 
-from dltrain import cli
+from dltrain import cli, compose
 
 Make = Callable[[Path], object]
 SECONDS = 5.0
@@ -88,9 +89,17 @@ CONFIG = {
     "unknown key": config("optimizr.lr=0.1", "'optimizr.lr'", "Did you mean 'optimizer.lr'?"),
     "unknown group choice": config("model=mpl", "no model named 'mpl'", "Did you mean 'mlp'?"),
     "wrong type": config("optimizer.lr=fast", "optimizer.lr = 'fast'", "must be a number above 0"),
-    "negative rate": config("optimizer.lr=-0.1", "optimizer.lr = -0.1", "above 0"),
-    "0 epochs": config("trainer.max_epochs=0", "trainer.max_epochs = 0", "at least 1"),
-    "0 batch size": config("trainer.batch_size=0", "trainer.batch_size = 0", "at least 1"),
+    "negative rate, 0 epochs, 0 batch size, dropout 1.5, validation share of 1, unknown precision": config(
+        "optimizer.lr=-0.1 trainer.max_epochs=0 trainer.batch_size=0 model.dropout=1.5 data.validation_fraction=1 "
+        "device.precision=fp12",
+        "6 mistakes in the config",
+        "optimizer.lr = -0.1: must be a number above 0",
+        "trainer.max_epochs = 0: must be a whole number at least 1",
+        "trainer.batch_size = 0: must be a whole number at least 1",
+        "model.dropout = 1.5: must be a number at least 0 and below 1",
+        "data.validation_fraction = 1: must be a number at least 0 and below 1",
+        "device.precision = 'fp12'",
+    ),
     "missing value": config(MINE, "model.hidden", "no value", make=own_yaml("name: mlp\nhidden: ???\n")),
     "broken YAML": config(MINE, "mine.yaml", "line 3, column", make=own_yaml("name: mlp\nhidden: [4]\n  bad: : 1\n")),
     "interpolation to nowhere": config("data=iris 'trainer.batch_size=${nowhere.at.all}'", "nowhere"),
@@ -100,7 +109,6 @@ CONFIG = {
         "nterpolation",
     ),
     "tab indentation": config(MINE, "mine.yaml", "line 2", "not tabs", make=own_yaml("name: mlp\n\thidden: [4]\n")),
-    "dropout 1.5": config("model.dropout=1.5", "model.dropout = 1.5", "below 1"),
     "empty hidden list": config("model=rbf model.hidden=[]", "model.hidden"),
     "loss that does not fit the task": config("data=iris loss=msle", "loss.name = 'msle'", "multiclass"),
     "unknown monitored metric": config(
@@ -112,11 +120,9 @@ CONFIG = {
     "_target_": config("+model._target_=os.system", "_target_", "refused"),
     "unclosed bracket": config("'model.hidden=[4,'", "model.hidden=[4,", "left open"),
     "sweep over an unknown key": config("-m optimizr.lr=0.1,0.2", "'optimizr.lr'", "Did you mean 'optimizer.lr'?"),
-    "sweep over an unknown choice": config("-m model=mlp,mpl", "no model named 'mpl'"),
+    "sweep over an unknown choice": config("-m model=mlp,mpl", "no model named 'mpl'", "Did you mean 'mlp'?"),
     "several values without -m": config("optimizer.lr=0.1,0.2", "-m"),
     "fp16 on CPU": config("device=cpu device.precision=fp16", "device.precision", "fp16"),
-    "unknown precision": config("device.precision=fp12", "device.precision = 'fp12'"),
-    "validation share of 1": config("data.validation_fraction=1", "data.validation_fraction", "below 1"),
     "a path relative to who knows what": Bad(
         "data=csv data.path=sub/t.csv data.target=y", ("sub/t.csv", "{folder}"), 3
     ),
@@ -417,6 +423,24 @@ def told(dltrain, work):
         assert contents(work) == before
 
     return run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def the_same_is_composed_once():
+    """What many of the command lines have alike, as those of one table after another; mistakes are not kept."""
+    real, known = compose.compose, {}
+
+    def once(overrides, config_dirs=None, root=None):
+        if config_dirs:
+            return real(overrides, config_dirs, root)
+        key = (*overrides, root)
+        if key not in known:
+            known[key] = real(overrides, config_dirs, root)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "compose", once)
+        yield
 
 
 @pytest.mark.parametrize("name", TABLE)

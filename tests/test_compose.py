@@ -78,6 +78,7 @@ def test_a_value_that_means_something_keeps_its_meaning(value, meaning):
     assert parsed(override) == meaning
 
 
+@hypothesis_settings(max_examples=40)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1))
 def test_any_text_can_be_a_file_name(text):
     """What Hydra takes for text stays that text; what it takes for a number or a list is meant so."""
@@ -133,13 +134,11 @@ def test_composing_anew_after_a_mistake_works():
 
 
 def test_a_setting_of_another_option_names_that_option():
-    (problem,) = problems(compose.compose, ["optimizer.momentum=0.9"])
-    assert problem == (
+    assert problems(compose.compose, ["optimizer.momentum=0.9", "optimizer.centered=true"]) == [
         "no setting 'optimizer.momentum'. It belongs to optimizer=lars, optimizer=madgrad, optimizer=momentum, "
-        "optimizer=muon, optimizer=nesterov, optimizer=rmsprop and optimizer=sgd."
-    )
-    (problem,) = problems(compose.compose, ["optimizer.centered=true"])
-    assert problem == "no setting 'optimizer.centered'. It belongs to optimizer=rmsprop."
+        "optimizer=muon, optimizer=nesterov, optimizer=rmsprop and optimizer=sgd.",
+        "no setting 'optimizer.centered'. It belongs to optimizer=rmsprop.",
+    ]
 
 
 def test_a_broken_file_that_is_not_chosen_is_in_nobodys_way(tmp_path):
@@ -208,7 +207,7 @@ def test_a_group_of_a_saved_config_is_chosen_anew():
 def test_hydras_command_line_leaves_the_arguments_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["pytest", "x"])
-    quick = ["model=rnn", "trainer.max_epochs=1", "sweep.workers=1", "sweep.report=false"]
+    quick = ["model=rnn", "trainer.max_steps=1", "callbacks=none", "sweep.workers=1", "sweep.report=false"]
     sweep = multirun.start(["seed=1,2", "data.path=null", "data=korean_text", *quick], [])
     multirun.drive(sweep)
     saved = [yaml.safe_load(path.read_text()) for path in sorted(sweep.trials.glob("*/config.yaml"))]

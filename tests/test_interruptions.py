@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from killing import assert_same, what_counts
+from sweeping import QUICK as QUICK_SWEEP
+from sweeping import trained, trials_of
 from training import result_of, resume, rows_of, train
 
 from dltrain.errors import ConfigError, TimeUp
@@ -86,10 +86,10 @@ def test_a_run_of_a_version_without_it_goes_on(dltrain, work):
     assert dltrain("resume", "run").code == 0
 
 
-def test_in_a_multirun_it_ends_one_trial_and_the_others_go_on(dltrain, work):
-    quick = ("model.hidden=[4]", "~callbacks.tensorboard", "trainer.max_time=1.0e-9")
-    answer = dltrain("-m", "data=iris", *quick, "trainer.max_epochs=1,2", "trainer.evaluate_every_steps=1")
-    assert answer.code == 0, answer.err
-    results = [json.loads(path.read_text()) for path in sorted(work.glob("runs/sweeps/*/trials/*/result.json"))]
+def test_in_a_multirun_it_ends_one_trial_and_the_others_go_on(work, capsys):
+    words = ("trainer.max_time=1.0e-9", "trainer.max_epochs=1,2", "trainer.evaluate_every_steps=1")
+    sweep = trained(work / "mine", *QUICK_SWEEP, *words)
+    results = [sweep.trial(trial).read_result() for trial in range(2)]
     assert [(result["status"], result["steps"]) for result in results] == [("interrupted", 1), ("interrupted", 1)]
-    assert answer.err.count(": val/loss ") == 2
+    assert [trial.status for trial in trials_of(sweep)] == ["done", "done"]
+    assert capsys.readouterr().err.count(": val/loss ") == 2

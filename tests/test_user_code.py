@@ -152,7 +152,7 @@ def helper(trainer):
 @pytest.mark.parametrize("hook", ["on_fit_start", "on_epoch_start", "on_step_end", "on_epoch_end", "on_fit_end"])
 def test_an_error_in_a_hook_names_callback_hook_and_lines(hook, dltrain, work, mine):
     arguments, path = mine(f"    def {hook}(self, trainer):\n        helper(trainer)\n", HELPER)
-    answer = dltrain(*arguments, "~callbacks.summary", "~callbacks.progress")
+    answer = dltrain(*arguments, "callbacks=[checkpoint,mine]", "report=false")
     assert answer.code == 1
     assert answer.err.splitlines() == [
         f"error: callbacks.mine, {hook}: KeyError: 'val/lost'",
@@ -176,7 +176,7 @@ def test_an_error_in_a_hook_names_callback_hook_and_lines(hook, dltrain, work, m
 )
 def test_an_error_in_anything_else_of_it_too(body, told, dltrain, mine):
     arguments, path = mine(body)
-    answer = dltrain(*arguments, "~callbacks.summary", "~callbacks.progress")
+    answer = dltrain(*arguments, "callbacks=[checkpoint,mine]", "report=false")
     first, *lines = answer.err.splitlines()
     assert answer.code == 1 and first.startswith(f"error: callbacks.mine, {told}")
     assert len(lines) == 2 and lines[0].startswith(f"  {path}:")
@@ -195,7 +195,7 @@ def test_a_state_that_it_cannot_take_is_its_own_mistake_and_not_one_of_the_check
 
 def test_a_state_that_cannot_be_saved_names_its_callback_and_the_place(dltrain, mine):
     arguments, _ = mine("    def state_dict(self):\n        return {'seen': [1, {2, 3}]}\n")
-    answer = dltrain(*arguments, "~callbacks.summary", "~callbacks.progress")
+    answer = dltrain(*arguments, "callbacks=[checkpoint,mine]", "report=false")
     assert answer.code == 1
     assert answer.err.strip() == (
         "error: callbacks.mine, state_dict: TypeError: callbacks/mine/seen/1: a set cannot stand in a checkpoint; use "

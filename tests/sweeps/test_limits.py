@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sweeping import QUICK, leaderboard, rows_of, trials_of
+from sweeping import QUICK, leaderboard, planned, points_of, rows_of, trained, trials_of
 
-from dltrain.sweeps import driver, planning, refining, workers
+from dltrain.commands.sweep import print_leaderboard
+from dltrain.sweeps import changing, driver, planning, refining, workers
 from dltrain.sweeps.folder import SweepFolder
+from dltrain.sweeps.leaderboard import ranked
 
 FOLDER = "hydra.sweep.dir=mine"
-SHORT = (*QUICK, "trainer.max_epochs=1", FOLDER)
+SHORT = (*QUICK, "trainer.max_epochs=1")
 
 
 @pytest.fixture
@@ -31,11 +33,10 @@ def statuses(sweep: SweepFolder) -> list[str]:
 # --- limits -----------------------------------------------------------------------------------------------
 
 
-def test_no_trial_is_started_once_one_is_good_enough(dltrain, sweep):
-    answer = dltrain(*SHORT, "-m", "optimizer.lr=1e-4,0.1,0.05", "sweep.stop_when=1.5")
-    assert answer.code == 0, answer.err
+def test_no_trial_is_started_once_one_is_good_enough(dltrain, work, capsys):
+    sweep = trained("mine", *SHORT, "optimizer.lr=1e-4,0.1,0.05", "sweep.stop_when=1.5")
     assert statuses(sweep) == ["done", "done", "waiting"] and not sweep.trial(2).path.exists()
-    assert answer.err.endswith(
+    assert capsys.readouterr().err.endswith(
         "warning: val/loss is as good as sweep.stop_when=1.5 in trial 1: 1 trial is left. "
         "Go on with: dltrain resume mine\n"
     )
@@ -44,53 +45,67 @@ def test_no_trial_is_started_once_one_is_good_enough(dltrain, sweep):
     assert statuses(sweep) == ["done"] * 3 and [trial.starts for trial in trials_of(sweep)] == [(0,)] * 3
 
 
-def test_of_a_metric_whose_large_values_are_better_it_is_a_large_one(dltrain, sweep):
-    words = ["-m", "optimizer.lr=1e-4,0.1,0.05", "sweep.metric=val/accuracy", "sweep.stop_when=0.4"]
-    answer = dltrain(*SHORT, *words)
-    assert answer.code == 0, answer.err
-    assert "warning: val/accuracy is as good as sweep.stop_when=0.4 in trial 1: 1 trial is left. Go" in answer.err
-    assert statuses(sweep) == ["done", "done", "waiting"]
+def test_of_a_metric_whose_large_values_are_better_it_is_a_large_one(work):
+    words = ["optimizer.lr=1e-4,0.1,0.05", "sweep.metric=val/accuracy", "sweep.stop_when=0.4"]
+    agenda = driver.Agenda(planned("mine", *SHORT, *words))
+    for number, accuracy in enumerate((0.3, 0.5)):
+        assert agenda.next() == number
+        agenda.ledger.finish(number, accuracy)
+    assert agenda.next() is None
+    assert agenda.over == "val/accuracy is as good as sweep.stop_when=0.4 in trial 1"
 
 
-def test_no_trial_is_started_once_too_many_have_failed(dltrain, sweep):
-    answer = dltrain(*SHORT, "-m", "optimizer.lr=1e25,0.1,1e26,0.05", "sweep.max_failures=2")
-    assert answer.code == 8
+def test_no_trial_is_started_once_too_many_have_failed(work, capsys):
+    sweep = trained("mine", *SHORT, "optimizer.lr=1e25,0.1,1e26,0.05", "sweep.max_failures=2")
     assert statuses(sweep) == ["failed", "done", "failed", "waiting"]
     assert (
         "warning: 2 trials failed, and sweep.max_failures is 2: 1 trial is left. Go on with: dltrain resume mine\n"
-        in answer.err
+        in capsys.readouterr().err
     )
-    answer = dltrain("resume", "mine", "sweep.max_failures=3")
-    assert answer.code == 8 and statuses(sweep) == ["failed", "done", "failed", "done"]
+    sweep.write_plan(changing.changed(sweep.read_plan(), ["sweep.max_failures=3"]))
+    agenda = driver.Agenda(sweep)
+    assert agenda.next() == 3
+    agenda.ledger.fail(3, "too")
+    assert agenda.next() is None and agenda.over is not None and agenda.over.startswith("3 trials failed")
 
 
 @pytest.mark.parametrize("space", ["optimizer.lr=0.1,0.05", "optimizer.lr=interval(0.05,0.1)"])
-def test_no_trial_is_started_once_the_time_is_up(space, dltrain, sweep):
-    answer = dltrain(*SHORT, "-m", space, "sweep.max_time=1e-9", *(["sweep.trials=2"] if "(" in space else []))
-    assert answer.code == 0, answer.err
+def test_no_trial_is_started_once_the_time_is_up(space, dltrain, work, capsys):
+    words = [space, "sweep.max_time=1e-9", *(["sweep.trials=2"] if "(" in space else [])]
+    sweep = trained("mine", *SHORT, *words)
     assert not sweep.trials.exists()
-    assert answer.err.endswith(
+    assert capsys.readouterr().err.endswith(
         "warning: sweep.max_time=1e-09 is used up: 2 trials are left. Go on with: dltrain resume mine\n"
     )
-    planned = "2 trials (2 not started)" if "(" not in space else "0 trials"
-    assert answer.out.splitlines()[-1] == f"{planned} in mine"
-    answer = dltrain("resume", "mine", "sweep.max_time=1h")
-    assert answer.code == 0 and "warning" not in answer.err, answer.err
-    assert statuses(sweep) == ["done", "done"] and "2 trials in mine; the best one is mine/best" in answer.out
+    print_leaderboard(sweep, ranked(sweep))
+    told = "2 trials (2 not started)" if "(" not in space else "0 trials"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{told} in mine"
+    if "(" in space:  # not even its points are drawn
+        answer = dltrain("resume", "mine", "sweep.max_time=1h")
+        assert answer.code == 0 and "warning" not in answer.err, answer.err
+        assert statuses(sweep) == ["done", "done"] and "2 trials in mine; the best one is mine/best" in answer.out
+    else:
+        sweep.write_plan(changing.changed(sweep.read_plan(), ["sweep.max_time=1h"]))
+        assert len(points_of(sweep)) == 2 and statuses(sweep) == ["done", "done"]
 
 
 def test_limits_that_are_none_are_refused(dltrain, work):
-    for word, text in (
-        ("sweep.max_time=soon", "sweep.max_time: 'soon' is no length of time. Write 90s, 30m, 1h30m, 1:30:00 or a "),
-        ("sweep.pruner=halfing", "sweep.pruner = 'halfing': must be one of median, halving, hyperband or null."),
-        ("sweep.direction=up", "sweep.direction = 'up': must be one of minimize, maximize or null."),
-        ("sweep.workers=0", "sweep.workers: 0 must be auto, or a whole number at least 1\n"),
+    for words, *texts in (
+        ("sweep.pruner=halfing sweep.direction=up",
+         "sweep.direction = 'up': must be one of minimize, maximize or null.",
+         "sweep.pruner = 'halfing': must be one of median, halving, hyperband or null."),
+        ("sweep.max_time=soon sweep.workers=0",
+         "sweep.workers: 0 must be auto, or a whole number at least 1\n",
+         "sweep.max_time: 'soon' is no length of time. Write 90s, 30m, 1h30m, 1:30:00 or a "),
         ("sweep.workers=many", "sweep.workers: many must be auto, or a whole number at least 1\n"),
-        ("run_dir=here", "run_dir = 'here': the runs of a sweep have folders in the sweep's. Name that with "
-                         "hydra.sweep.dir=here\n"),
+        ("run_dir=here",
+         "run_dir = 'here': the runs of a sweep have folders in the sweep's. Name that with hydra.sweep.dir=here\n"),
     ):  # fmt: skip
-        answer = dltrain("data=iris", "-m", "optimizer.lr=0.1,0.2", word)
-        assert answer.code == 2 and answer.err.startswith(f"error: {text}"), (word, answer.err)
+        answer = dltrain("data=iris", "-m", "optimizer.lr=0.1,0.2", *words.split())
+        assert answer.code == 2, (words, answer.err)
+        for number, text in enumerate(texts, 1):
+            told = f"error: {text}" if len(texts) == 1 else f"\n  {number}. {text}"
+            assert told in answer.err + "\n", (words, answer.err)
         assert not any(work.iterdir())
 
 
@@ -129,7 +144,7 @@ def with_score(work) -> list[str]:
 
 
 def test_of_an_unknown_figure_the_direction_must_be_said(with_score, dltrain, sweep):
-    answer = dltrain(*with_score, "-m", "optimizer.lr=1e-4,0.1")
+    answer = dltrain(*with_score, FOLDER, "-m", "optimizer.lr=1e-4,0.1")
     assert (answer.code, answer.err) == (
         2,
         "error: sweep.metric = 'val/score': it is not known which of its values are better. Set "
@@ -139,9 +154,8 @@ def test_of_an_unknown_figure_the_direction_must_be_said(with_score, dltrain, sw
 
 
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 0), ("maximize", 1)])
-def test_the_direction_that_is_said_holds(direction, best, with_score, dltrain, sweep):
-    answer = dltrain(*with_score, "-m", "optimizer.lr=1e-4,0.1", f"sweep.direction={direction}")
-    assert answer.code == 0, answer.err
+def test_the_direction_that_is_said_holds(direction, best, with_score, work):
+    sweep = trained("mine", *with_score, "optimizer.lr=1e-4,0.1", f"sweep.direction={direction}")
     rows = leaderboard(sweep)
     assert [row["trial"] for row in rows] == [str(best), str(1 - best)]
     assert sweep.best.readlink() == Path("trials") / str(best)
@@ -149,12 +163,10 @@ def test_the_direction_that_is_said_holds(direction, best, with_score, dltrain, 
     assert yaml.safe_load(sweep.plan_file.read_text())["higher_is_better"] is (direction == "maximize")
 
 
-def test_a_figure_of_a_callback_that_is_a_loss_is_to_be_small(dltrain, sweep):
-    words = ["callbacks=[checkpoint,loss_ratio]", "-m", "optimizer.lr=1e-4,0.1", "sweep.metric=val_to_train/loss"]
-    answer = dltrain(*SHORT, *words)
-    assert answer.code == 0, answer.err
-    ratios = [float(row["val_to_train/loss"]) for row in leaderboard(sweep)]
-    assert ratios == sorted(ratios)
+def test_a_figure_of_a_callback_that_is_a_loss_is_to_be_small(work):
+    words = ["callbacks=[checkpoint,loss_ratio]", "optimizer.lr=1e-4,0.1", "sweep.metric=val_to_train/loss"]
+    ratios = [float(row["val_to_train/loss"]) for row in leaderboard(trained("mine", *SHORT, *words))]
+    assert len(ratios) == 2 and ratios == sorted(ratios)
 
 
 # --- how many at once -------------------------------------------------------------------------------------
@@ -228,19 +240,15 @@ def test_lists_are_a_grid_with_a_pruner_too():
 # --- around the best of a sweep ---------------------------------------------------------------------------
 
 
-def test_a_sweep_is_refined(dltrain, work):
+def test_a_sweep_is_refined(work):
     space = ["optimizer.lr=tag(log,interval(1e-3,0.3))", "model.dropout=0,0.2,0.4"]
-    answer = dltrain(*SHORT, "-m", *space, "sweep.trials=6")
-    assert answer.code == 0, answer.err
-    before = SweepFolder(work / "mine")
-    words = ["sweep.refine=mine", "sweep.trials=3", "seed=7", "hydra.sweep.dir=finer"]
-    answer = dltrain("-m", *words)
-    assert answer.code == 0, answer.err
-    sweep = SweepFolder(work / "finer")
+    before = planned("mine", *SHORT, *space, "sweep.trials=6", "sweep.seed=5")
+    assert len(points_of(before)) == 6
+    sweep = trained("finer", "sweep.refine=mine", "sweep.trials=3", "seed=7")
     old, plan = before.read_plan(), sweep.read_plan()
     assert plan.overrides == [*old.overrides, "sweep.refine=mine", "sweep.trials=3", "seed=7"]
     assert plan.space == refining.narrowed(old.space, trials_of(before), higher_is_better=False) != old.space
-    assert (plan.trials, plan.seed, plan.sampler, plan.metric) == (3, old.seed + 1, "random", "val/loss")
+    assert (plan.trials, plan.sampler, plan.metric) == (3, "random", "val/loss")
     low, high = map(float, plan.space["optimizer.lr"].removeprefix("tag(log,interval(").removesuffix("))").split(","))
     assert 1e-3 <= low < high <= 0.3
     for trial in trials_of(sweep):
@@ -248,46 +256,35 @@ def test_a_sweep_is_refined(dltrain, work):
         saved = yaml.safe_load(sweep.trial(trial.number).config.read_text())
         assert (saved["seed"], saved["model"]["hidden"], saved["data"]["name"]) == (7, [4], "iris")
     assert statuses(sweep) == ["done"] * 3 and len(trials_of(before)) == 6
-
-
-def test_a_refined_sweep_draws_other_places_than_the_first(work):
-    """With the seed of the first it would draw the same ones, in a smaller space."""
-    words = [*QUICK, "trainer.max_epochs=1", "optimizer.lr=interval(0.01,0.1)", "sweep.trials=3", "sweep.seed=5"]
-    sweep = SweepFolder.create(work / "mine", "random")
-    sweep.freeze_configs(planning.config_files.config_dir(), [])
-    sweep.write_plan(planning.plan(words, []))
-    agenda = driver.Agenda(sweep)
-    while (number := agenda.next()) is not None:
-        agenda.ledger.finish(number, float(number))
+    # With the seed of the first it would draw the same places, in a smaller space.
+    assert (old.seed, plan.seed) == (5, 6)
     assert planning.plan(["sweep.refine=mine", "sweep.seed=9"], []).seed == 9
-    assert planning.plan(["sweep.refine=mine"], []).seed == 6
 
 
-def test_what_cannot_be_refined_is_told(dltrain, work):
+def test_what_cannot_be_refined_is_told(finished, dltrain, work):
     answer = dltrain("-m", "sweep.refine=nothing")
     assert (answer.code, answer.err) == (
         2,
         "error: sweep.refine = 'nothing': no such sweep. Give its folder, or a unique part of its name\n",
     )
-    SweepFolder.create(work / "mine", "random").write_plan(planning.plan([*QUICK, "optimizer.lr=interval(1,2)"], []))
-    answer = dltrain("-m", "sweep.refine=mine")
+    answer = dltrain("-m", "sweep.refine=theirs")
     assert (answer.code, answer.err) == (
         2,
-        "error: a space is narrowed to the best of at least 3 trials; 0 are done\n",
+        "error: a space is narrowed to the best of at least 3 trials; 2 are done\n",
     )
 
 
 # --- data that are gone -----------------------------------------------------------------------------------
 
 
-def test_a_sweep_whose_data_are_gone_is_refused_at_once(dltrain, work, sweep):
+def test_a_sweep_whose_data_are_gone_is_refused_at_once(dltrain, work):
     table = work / "꽃.csv"
     text = "길이,너비,가격\n" + "".join(f"{n},{n * n % 7},{3 * n % 11}\n" for n in range(40))
     table.write_text(text, encoding="utf-8")
     words = [word for word in SHORT if word != "data=iris"]
-    words += ["data=csv", "data.path=꽃.csv", "data.target=가격", "-m", "optimizer.lr=0.1,0.2", "sweep.stop_when=1e9"]
-    answer = dltrain(*words)
-    assert answer.code == 0 and statuses(sweep) == ["done", "waiting"], answer.err
+    words += ["data=csv", "data.path=꽃.csv", "data.target=가격", "optimizer.lr=0.1,0.2", "sweep.stop_when=1e9"]
+    sweep = trained("mine", *words)
+    assert statuses(sweep) == ["done", "waiting"]
     table.unlink()
     answer = dltrain("resume", "mine", "sweep.stop_when=null")
     assert (answer.code, answer.err) == (
@@ -298,3 +295,12 @@ def test_a_sweep_whose_data_are_gone_is_refused_at_once(dltrain, work, sweep):
     table.write_text(text, encoding="utf-8")
     answer = dltrain("resume", "mine")
     assert answer.code == 0 and statuses(sweep) == ["done", "done"], answer.err
+
+
+@pytest.mark.parametrize("word", ["hydra/sweeper=basic", "+hydra/sweeper=optuna"])
+def test_another_sweeper_is_refused(word, dltrain):
+    answer = dltrain("-m", "data=iris", "optimizer.lr=0.1,0.2", word)
+    assert (answer.code, answer.err) == (
+        2,
+        f"error: {word}: the sweeper is dltrain's own. How it searches is chosen by sweep, as sweep=random\n",
+    )

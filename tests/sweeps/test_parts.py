@@ -12,21 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from sweeping import QUICK, forget_end, leaderboard, rows_of, swept, trials_of
+from sweeping import QUICK, forget_end, leaderboard, rows_of, swept, trained, trials_of
 from training import configure
 
-from dltrain import assembly, cli
+from dltrain import assembly
 from dltrain.run_folder import RunFolder
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.trainer import Trainer
 
 SHORT = (*QUICK, "trainer.max_epochs=2")
-
-
-@pytest.fixture
-def sweep(work) -> SweepFolder:
-    """Where the sweep of a test goes."""
-    return SweepFolder(work / "mine")
 
 
 def run_names(sweep: SweepFolder, trial: int) -> list[str]:
@@ -81,7 +75,7 @@ def test_their_mean_ranks_them_and_their_spread_is_told(seeds):
 def test_best_is_the_best_run_of_the_best_trial(seeds, dltrain):
     values = {run.path.name: best_of(run) for run in seeds.runs_of(1)}
     assert seeds.best.readlink() == Path("trials/1") / min(values, key=values.__getitem__)
-    answer = dltrain("evaluate", seeds.best)
+    answer = dltrain("evaluate", seeds.best, "--no-pictures")
     assert answer.code == 0, answer.err
     result = RunFolder(seeds.best).read_result()
     assert f"{result['test']['test/loss']:.4f}" in answer.out
@@ -89,7 +83,7 @@ def test_best_is_the_best_run_of_the_best_trial(seeds, dltrain):
 
 def test_a_run_of_several_is_that_of_its_seed_alone(seeds, dltrain, work):
     alone = [word for word in SHORT if not word.startswith("sweep.")]
-    answer = dltrain(*alone, "optimizer.lr=0.1", "seed=2", "run_dir=alone")
+    answer = dltrain(*alone, "optimizer.lr=0.1", "seed=2", "run_dir=alone", "report=false")
     assert answer.code == 0, answer.err
     assert rows_of(RunFolder(work / "alone")) == rows_of(seeds.run(1, "seed-2"))
 
@@ -107,14 +101,12 @@ def test_a_kill_before_the_end_of_a_trial_is_written_trains_nothing_again(seeds,
     assert [path.stat().st_mtime_ns for path in sorted(sweep.trials.rglob("step-*"))] == steps
 
 
-def test_seeds_begin_at_that_of_the_config(dltrain, sweep):
-    words = ["sweep.seeds=2", "seed=9", "trainer.max_epochs=1", "hydra.sweep.dir=mine"]
-    answer = dltrain(*QUICK, *words, "-m", "optimizer.lr=0.1")
-    assert answer.code == 0, answer.err
+def test_seeds_begin_at_that_of_the_config(work, capsys):
+    sweep = trained("mine", *QUICK, "sweep.seeds=2", "seed=9", "trainer.max_epochs=1", "optimizer.lr=0.1")
     assert set(run_names(sweep, 0)) == {"seed-9", "seed-10"}
     trial = trials_of(sweep)[0]
     assert list(trial.parts) == ["seed-9", "seed-10"]
-    assert f" ± {trial.spread:.4f}" in answer.err
+    assert f" ± {trial.spread:.4f}" in capsys.readouterr().err
 
 
 # --- folds ------------------------------------------------------------------------------------------------
@@ -129,9 +121,8 @@ def samples_of(run: RunFolder, *splits: str) -> Counter[tuple[float, ...]]:
     return Counter(map(tuple, inputs.tolist()))
 
 
-def test_each_point_is_trained_once_for_each_fold(dltrain, sweep):
-    answer = dltrain(*SHORT, "data.folds=3", "hydra.sweep.dir=mine", "-m", "optimizer.lr=0.1")
-    assert answer.code == 0, answer.err
+def test_each_point_is_trained_once_for_each_fold(work):
+    sweep = trained("mine", *SHORT, "data.folds=3", "optimizer.lr=0.1")
     names = ["fold-0", "fold-1", "fold-2"]
     assert run_names(sweep, 0) == names
     assert [yaml.safe_load(run.config.read_text())["data"]["fold"] for run in sweep.runs_of(0)] == [0, 1, 2]
@@ -148,9 +139,8 @@ def test_each_point_is_trained_once_for_each_fold(dltrain, sweep):
 
 
 @pytest.mark.parametrize("word", ["data.fold=1", "data.fold=0,2"])
-def test_a_fold_that_is_given_or_swept_is_the_only_one(word, dltrain, sweep):
-    answer = dltrain(*SHORT, "data.folds=3", word, "hydra.sweep.dir=mine", "-m", "optimizer.lr=0.1")
-    assert answer.code == 0, answer.err
+def test_a_fold_that_is_given_or_swept_is_the_only_one(word, work):
+    sweep = trained("mine", *SHORT, "data.folds=3", word, "optimizer.lr=0.1")
     folds = word.partition("=")[2].split(",")
     for trial, fold in enumerate(folds):
         assert run_names(sweep, trial) == ["."]
@@ -159,19 +149,16 @@ def test_a_fold_that_is_given_or_swept_is_the_only_one(word, dltrain, sweep):
     assert "spread" not in rows[0] and [trial.parts for trial in trials_of(sweep)] == [{}] * len(folds)
 
 
-def test_seeds_and_folds_together(dltrain, sweep):
-    words = ["data.folds=2", "sweep.seeds=2", "hydra.sweep.dir=mine", "-m", "optimizer.lr=0.1"]
-    answer = dltrain(*SHORT, *words)
-    assert answer.code == 0, answer.err
+def test_seeds_and_folds_together(work):
+    sweep = trained("mine", *SHORT, "data.folds=2", "sweep.seeds=2", "optimizer.lr=0.1")
     names = ["seed-0-fold-0", "seed-0-fold-1", "seed-1-fold-0", "seed-1-fold-1"]
     assert run_names(sweep, 0) == names and list(trials_of(sweep)[0].parts) == names
     saved = [yaml.safe_load(run.config.read_text()) for run in sweep.runs_of(0)]
     assert [(config["seed"], config["data"]["fold"]) for config in saved] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-def test_the_number_of_folds_can_be_swept(dltrain, sweep):
-    answer = dltrain(*QUICK, "trainer.max_epochs=1", "hydra.sweep.dir=mine", "-m", "data.folds=null,2")
-    assert answer.code == 0, answer.err
+def test_the_number_of_folds_can_be_swept(work):
+    sweep = trained("mine", *QUICK, "trainer.max_epochs=1", "data.folds=null,2")
     assert [run_names(sweep, trial) for trial in (0, 1)] == [["."], ["fold-0", "fold-1"]]
     by_number = sorted(leaderboard(sweep), key=lambda row: row["trial"])
     assert by_number[0]["spread"] == by_number[0]["fold-0"] == "" and float(by_number[1]["spread"]) > 0
@@ -180,7 +167,7 @@ def test_the_number_of_folds_can_be_swept(dltrain, sweep):
 # --- what goes wrong --------------------------------------------------------------------------------------
 
 
-def test_a_part_that_fails_fails_its_trial_with_its_reason(dltrain, sweep, monkeypatch):
+def test_a_part_that_fails_fails_its_trial_with_its_reason(work, monkeypatch):
     train_epoch = Trainer._train_epoch
 
     def failing(self):
@@ -189,8 +176,7 @@ def test_a_part_that_fails_fails_its_trial_with_its_reason(dltrain, sweep, monke
         train_epoch(self)
 
     monkeypatch.setattr(Trainer, "_train_epoch", failing)
-    words = ["sweep.seeds=3", "hydra.sweep.dir=mine", "-m", "optimizer.lr=0.1,0.01"]
-    assert cli.run([*SHORT, *words]) == 8
+    sweep = trained("mine", *SHORT, "sweep.seeds=3", "optimizer.lr=0.1,0.01")
     failed, done = trials_of(sweep)
     assert (failed.status, failed.reason, failed.parts) == ("failed", "KeyError: 'mine'", {})
     assert run_names(sweep, 0) == ["seed-0", "seed-1"]
@@ -200,8 +186,8 @@ def test_a_part_that_fails_fails_its_trial_with_its_reason(dltrain, sweep, monke
     assert (row["reason"], row["spread"], row["val/loss"]) == ("KeyError: 'mine'", "", "")
 
 
-def test_a_trial_goes_on_in_the_part_where_it_was_stopped(dltrain, sweep, monkeypatch):
-    train_epoch = Trainer._train_epoch
+def test_a_trial_goes_on_in_the_part_where_it_was_stopped(dltrain, work, monkeypatch):
+    sweep, train_epoch = SweepFolder(work / "mine"), Trainer._train_epoch
     trained: list[tuple[str, int]] = []
 
     def signalled(self):

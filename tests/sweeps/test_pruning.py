@@ -14,12 +14,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
-from sweeping import QUICK, forget_end, leaderboard, rows_of, swept, trials_of
+from sweeping import QUICK, forget_end, leaderboard, rows_of, swept, trained, trials_of
 from training import configure
 
+from dltrain.commands.sweep import print_leaderboard
 from dltrain.run_folder import RunFolder
 from dltrain.sweeps import pruning
 from dltrain.sweeps.folder import SweepFolder
+from dltrain.sweeps.leaderboard import ranked
 from dltrain.sweeps.ledger import Ledger
 
 NAMES = ("median", "halving", "hyperband")
@@ -200,20 +202,18 @@ def test_the_leaderboard_says_which_were_pruned_and_why(pruned):
         assert "pruned" not in RunFolder(pruned.path / row["folder"]).read_result() and row["reason"] == ""
 
 
-def test_what_has_come_to_its_last_evaluation_is_not_pruned(dltrain, work):
+def test_what_has_come_to_its_last_evaluation_is_not_pruned(work):
     """Nothing would be saved any more, and a complete training has a place among the others."""
-    answer = dltrain(*QUICK, "trainer.max_epochs=1", "-m", "optimizer.lr=0.1,0.01,0.001", "sweep.pruner=halving")
-    assert answer.code == 0, answer.err
-    (path,) = work.glob("runs/sweeps/*")
-    assert [trial.status for trial in trials_of(SweepFolder(path))] == ["done"] * 3
+    words = ["trainer.max_epochs=1", "optimizer.lr=0.1,0.01,0.001", "sweep.pruner=halving"]
+    sweep = trained("mine", *QUICK, *words)
+    assert [trial.status for trial in trials_of(sweep)] == ["done"] * 3
 
 
-def test_evaluations_of_steps_count_as_those_of_epochs(dltrain, work):
+def test_evaluations_of_steps_count_as_those_of_epochs(work):
     """Of 18 evaluations a trial has two before it can be pruned; here an epoch has 3 steps."""
     steps = ["trainer.max_epochs=18", "trainer.evaluate_every_epochs=null", "trainer.evaluate_every_steps=3"]
-    answer = dltrain(*QUICK, *steps, "-m", "optimizer.lr=0.1,1e-4", "sweep.pruner=halving", "hydra.sweep.dir=mine")
-    assert answer.code == 0, answer.err
-    assert [len(rows_of(SweepFolder(work / "mine").trial(number))) for number in (0, 1)] == [18, 2]
+    sweep = trained("mine", *QUICK, *steps, "optimizer.lr=0.1,1e-4", "sweep.pruner=halving")
+    assert [len(rows_of(sweep.trial(number))) for number in (0, 1)] == [18, 2]
 
 
 def test_a_pruner_changes_no_bit_of_what_it_leaves(pruned, whole):
@@ -259,12 +259,9 @@ def test_a_kill_between_the_decision_and_the_end_changes_nothing(saved, pruned, 
     assert len(after.starts) == 2 and [trial.starts for trial in trials_of(sweep)].count((0,)) == 5
 
 
-def test_of_several_seeds_the_first_decides(dltrain, work):
+def test_of_several_seeds_the_first_decides(work):
     values = "optimizer.lr=0.1,1e-4,2e-4"
-    answer = dltrain(*QUICK, "trainer.max_epochs=2", "-m", values, "sweep.pruner=halving", "sweep.seeds=2")
-    assert answer.code == 0, answer.err
-    (path,) = work.glob("runs/sweeps/*")
-    sweep = SweepFolder(path)
+    sweep = trained("mine", *QUICK, "trainer.max_epochs=2", values, "sweep.pruner=halving", "sweep.seeds=2")
     assert [trial.status for trial in trials_of(sweep)] == ["done", "pruned", "pruned"]
     names = [[run.path.name for run in sweep.runs_of(number)] for number in range(3)]
     assert names == [["seed-0", "seed-1"], ["seed-0"], ["seed-0"]]
@@ -272,10 +269,10 @@ def test_of_several_seeds_the_first_decides(dltrain, work):
     assert {row["trial"]: row["epochs"] for row in leaderboard(sweep)} == {"0": "4", "1": "1", "2": "1"}
 
 
-def test_the_terminal_tells_of_pruned_trials(dltrain, work):
-    values = ["optimizer.lr=0.1,1e-4", "hydra.sweep.dir=mine"]
-    answer = dltrain(*QUICK, "trainer.max_epochs=2", "-m", *values, "sweep.pruner=halving")
-    assert answer.code == 0, answer.err
-    assert "trial 1: optimizer.lr=0.0001: pruned after 1 evaluation; best " in answer.err
-    assert "2 trials (1 pruned) in mine; the best one is mine/best" in answer.out
+def test_the_terminal_tells_of_pruned_trials(work, capsys):
+    sweep = trained("mine", *QUICK, "trainer.max_epochs=2", "optimizer.lr=0.1,1e-4", "sweep.pruner=halving")
+    print_leaderboard(sweep, ranked(sweep))
+    told = capsys.readouterr()
+    assert "trial 1: optimizer.lr=0.0001: pruned after 1 evaluation; best " in told.err
+    assert "2 trials (1 pruned) in mine; the best one is mine/best" in told.out
     assert json.loads((work / "mine" / "best" / "result.json").read_text())["epochs"] == 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dltrain.errors import ConfigError
@@ -144,6 +145,7 @@ def test_trials_of_another_space_are_told():
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
+@hypothesis_settings(max_examples=40)
 @given(
     ends=st.tuples(NUMBERS, NUMBERS).filter(lambda ends: ends[0] < ends[1]),
     places=st.lists(st.floats(0, 1), min_size=3),
@@ -217,7 +219,7 @@ def test_after_sixty_random_trials_the_space_is_smaller_and_holds_the_optimum(tm
     old = space_of(SEARCHED)
     for number in range(60):
         ledger.propose(old, "random", 0)
-        ledger.finish(number, accuracy(ledger.trials()[number].values))
+        ledger.finish(number, accuracy(ledger.trial(number).values))
     texts = narrowed(SEARCHED, ledger.trials(), higher_is_better=True)
     new = {dimension.key: dimension.values for dimension in space_of(texts).dimensions}
     before = {dimension.key: dimension.values for dimension in old.dimensions}

@@ -64,11 +64,11 @@ def proposed(path: Path, number: int, sampler: str = "cmaes", seed: int = 0) -> 
     return [trial.values for trial in Ledger(path).trials()]
 
 
-@pytest.mark.parametrize("at_once", [1, 8])
-def test_it_beats_random_search(at_once):
-    found = [best_of(search("cmaes", seed, 80, at_once=at_once)) for seed in range(5)]
-    at_random = [best_of(search("random", seed, 80)) for seed in range(5)]
-    assert statistics.median(found) < statistics.median(at_random) / 4
+def test_it_beats_random_search():
+    at_random = [best_of(search("random", seed, 80)) for seed in range(3)]
+    for at_once in (1, 8):
+        found = [best_of(search("cmaes", seed, 80, at_once=at_once)) for seed in range(3)]
+        assert statistics.median(found) < statistics.median(at_random) / 4, at_once
 
 
 def test_what_is_to_be_large_is_found_by_the_same_points():

@@ -8,11 +8,16 @@ import pytest
 from dltrain import overrides
 from dltrain.errors import ConfigError
 from dltrain.sweeps import parsing, samplers
+from dltrain.sweeps.space import Space
+
+SPACES: dict[str, Space] = {}  # by their texts, which take longer to read than a point to draw
 
 
 def drawn(texts: dict[str, object], number: int, sampler: str = "random", seed: int = 0) -> dict[str, str]:
     study = optuna.create_study(sampler=samplers.build(sampler, seed, number))
-    return parsing.space_of(texts).suggest(study.ask())
+    if repr(texts) not in SPACES:
+        SPACES[repr(texts)] = parsing.space_of(texts)
+    return SPACES[repr(texts)].suggest(study.ask())
 
 
 def test_a_grid_is_every_combination_the_last_key_fastest():

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 import yaml
+from sweeping import forget_end
 
 from dltrain.sweeps.folder import SweepFolder
 
-HERE = ["sweep.workers=1", "sweep.report=false"]
-QUICK = [*HERE, "data=iris", "model.hidden=[4]", "trainer.max_epochs=1", "callbacks=none"]
-
 
 @pytest.fixture
-def sweep(dltrain, work) -> SweepFolder:
+def sweep(finished) -> SweepFolder:
     """A sweep that has one trial left to do, as after a kill."""
-    assert dltrain(*QUICK, "-m", "optimizer.lr=0.1,0.2", "hydra.sweep.dir=theirs").code == 0
-    sweep = SweepFolder(work / "theirs")
-    shutil.rmtree(sweep.trials / "1")
-    lines = [json.loads(line) for line in sweep.journal.read_text().splitlines()]
-    ends = [line for line in lines if line["op_code"] == 6 and line.get("trial_id") == 1 and line.get("values")]
-    assert ends
-    sweep.journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines if line not in ends))
-    return sweep
+    forget_end(finished, 1)
+    shutil.rmtree(finished.trials / "1")
+    return finished
 
 
 def change_plan(sweep: SweepFolder, **changes: object) -> None:
