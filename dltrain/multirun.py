@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +56,9 @@ def start(overrides: list[str], folders: list[Path]) -> SweepFolder:
         MachineError: the folder cannot be made, or the device of the first trial cannot be used.
     """
     given = [text for text in overrides if not text.startswith(_FOLDER)]
+    other = next((text for text in given if re.match(r"\+*hydra/sweeper(@.*)?=(?!dltrain$)", text)), None)
+    if other is not None:
+        raise ConfigError(f"{other}: the sweeper is dltrain's own. How it searches is chosen by sweep, as sweep=random")
     refined = planning.refined_sweep(given)
     if refined is not None:  # which was searched with YAML files of the user's, and modules that may lie beside them
         folders = [*folders, *refined.frozen_folders()]
