@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import platform
+import re
 import subprocess
 import sys
 import threading
 import time
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +24,8 @@ from dltrain.run_folder import RunFolder, write_json
 
 # A longer diff is noted but not kept: somebody has data under version control.
 _MAX_DIFF = 1_000_000
+
+_FIELD = re.compile(r"^(Name|Version): *(.*?)\s*$", re.MULTILINE)
 
 _TIME = "%Y-%m-%dT%H:%M:%S%z"
 
@@ -38,8 +44,29 @@ def describe() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "gpu": gpu,
         "git": _git(),
-        "packages": {d.metadata["Name"]: d.version for d in distributions()},
+        "packages": dict(_packages(_folders_of_packages())),
     }
+
+
+def _folders_of_packages() -> tuple[tuple[str, int], ...]:
+    """Returns where packages lie, with a time that changes when one is installed there or removed."""
+    found = []
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            found.append((folder, Path(folder or ".").stat().st_mtime_ns))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=1)
+def _packages(folders: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """Returns the version of each package by its name; a process that trains again finds them once."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        head = dict(_FIELD.findall(text.partition("\n\n")[0]))  # a parser of mail would read the whole description
+        if "Name" in head and "Version" in head:
+            found.setdefault(head["Name"], head["Version"])  # of several, the first is the one that is imported
+    return found
 
 
 def write_beside_training(folder: RunFolder, known: dict[str, Any]) -> threading.Thread:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions
 
 import pytest
 import torch
@@ -51,6 +52,17 @@ def test_versions_and_hardware_are_told(tmp_path, monkeypatch):
     assert found["command"] == ["dltrain", "data=iris", "data.path=한글.csv"]
     assert found["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert found["started"][:2] == "20" and "T" in found["started"]
+
+
+def test_every_package_is_told_with_its_version(tmp_path, monkeypatch):
+    expected = {one.metadata["Name"]: one.version for one in distributions()}
+    assert environment.describe()["packages"] == expected
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "new-one" not in environment.describe()["packages"]
+    installed = tmp_path / "new_one-1.2.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: new-one\nVersion: 1.2\n\nVersion: of its text\n")
+    assert environment.describe()["packages"] == {**expected, "new-one": "1.2"}
 
 
 def test_outside_of_a_repository_there_is_no_commit(tmp_path, monkeypatch):
