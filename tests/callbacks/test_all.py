@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
+import shutil
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import torch
 import yaml
 from killing import assert_same, what_counts
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training import build_trainer, configure, register_callback, result_of, resume, rows_of, train
+from training import configure, register_callback, result_of, resume, rows_of, train
 
-from dltrain import assembly, config_files, registry, seed
+from dltrain import assembly, config_files, registry, run, seed
 from dltrain.callbacks.base import Callback
 from dltrain.errors import ConfigError, Interrupted
+from dltrain.trainer import Trainer
 
 OURS = registry.names("callbacks")
 
@@ -34,7 +36,8 @@ SETUPS = {
         "trainer.max_steps=15", *_COMMON,
     ),
     "tokens": (
-        "data=korean_text", "model=gru", "model.dropout=0.3", "trainer.batch_size=2", "trainer.max_steps=8", *_COMMON,
+        "data=korean_text", "model=gru", "model.hidden=8", "model.dropout=0.3", "trainer.batch_size=2",
+        "trainer.max_steps=8", *_COMMON,
     ),
 }  # fmt: skip
 STOPS_AT = 5  # within an epoch, and at no row
@@ -48,7 +51,8 @@ SETTINGS = {
     "swa": ("callbacks.swa.start_epoch=1", "callbacks.swa.every_steps=2"),
     "lr_sweep": ("callbacks.lr_sweep.steps=20",),
     "learning_rate_monitor": ("callbacks.learning_rate_monitor.every_steps=1",),
-    "profiler": ("callbacks.profiler.first_step=4", "callbacks.profiler.steps=3"),
+    "predictions": ("callbacks.predictions.num_tokens=4",),  # each is a step, which the profiler has to write down
+    "profiler": ("callbacks.profiler.first_step=5", "callbacks.profiler.steps=2"),
     "device_stats": ("callbacks.device_stats.every_seconds=0.000001",),
 }
 
@@ -74,9 +78,9 @@ def settings_of(*names: str) -> tuple[str, ...]:
     return tuple(override for name in names for override in SETTINGS.get(name, ()))
 
 
-def setup_of(name: str) -> tuple[str, ...]:
-    (first, *_) = [setup for setup in SETUPS if fits(name, setup)]
-    return (*SETUPS[first], *settings_of(name))
+def setup_of(name: str) -> str:
+    """Returns the first training that a callback goes with."""
+    return next(setup for setup in SETUPS if fits(name, setup))
 
 
 def test_each_callback_goes_with_some_training_and_has_a_file():
@@ -115,84 +119,153 @@ def unmeasured(value: Any) -> Any:
 
 
 class Stops(Callback):
-    """Is stopped by a signal once, in the middle of an epoch."""
+    """Is stopped by a signal, in the middle of an epoch, where the folder's name says so."""
 
     def on_step_end(self, trainer) -> None:
-        mark = self.context.folder.path.parent / "stopped"
-        if trainer.state.step == STOPS_AT and "parts" in self.context.folder.path.name and not mark.exists():
-            mark.touch()
+        if trainer.state.step == STOPS_AT and self.context.folder.path.name == "parts":
             trainer.request_stop("stopped", 15)
 
 
-def in_parts(tmp_path: Path, overrides: tuple[str, ...], callbacks: tuple[str, ...], monkeypatch, *changes: str) -> Any:
-    """Trains in two parts, the second with changed overrides."""
-    register_callback(monkeypatch, Stops, "stops")
+def stopped(folder: Path, setup: str, callbacks: tuple[str, ...]) -> Path:
+    """Trains until the signal; returns the folder, whose events are those of an earlier second.
+
+    TensorBoard sorts its files by the second of their start.
+    """
     with pytest.raises(Interrupted):
-        train(tmp_path / "parts", *overrides, callbacks=(*callbacks, "stops"))
-    for path in (tmp_path / "parts" / "tensorboard").glob("events*"):  # which are sorted by the second of their start
-        while time.time() < int(path.name.split(".")[3]) + 1:
-            time.sleep(0.01)
-    outcome = resume(tmp_path / "parts", *changes)
+        train(folder / "parts", *SETUPS[setup], *settings_of(*callbacks), callbacks=(*callbacks, "stops"))
+    for path in (folder / "parts" / "tensorboard").glob("events*"):
+        *first, second, host, process, number = path.name.rsplit(".", 4)
+        path.rename(path.with_name(".".join([*first, str(int(second) - 1), host, process, number])))
+    return folder / "parts"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A training that has ended.
+
+    Attributes:
+        state: of the instant before the best weights are loaded: weights and buffers, random numbers, modes.
+    """
+
+    outcome: run.Outcome
+    rows: list[dict[str, Any]]
+    state: list[Any]
+
+
+def ended(folder: Path, setup: str, callbacks: tuple[str, ...] = (), others: tuple[str, ...] = ()) -> Ended:
+    """Trains to the end.
+
+    Args:
+        others: callbacks without settings of their own.
+    """
+    states: list[Any] = []
+    load = Trainer._load_final_weights
+
+    def noted(trainer: Trainer) -> None:
+        weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        modes = {name: module.training for name, module in trainer.model.named_modules()}
+        states.append([weights, seed.generator_states(), modes])
+        load(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_load_final_weights", noted)
+        outcome = train(folder, *SETUPS[setup], *settings_of(*callbacks), callbacks=(*callbacks, *others))
+    (state,) = states
+    return Ended(outcome, rows_of(folder), state)
+
+
+class Compared:
+    """The trainings that the tests of all callbacks compare with, each of which is made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def bare(self, setup: str) -> Ended:
+        """Returns the training without any callback."""
+        return self._once("bare", setup, lambda folder: ended(folder, setup))
+
+    def saved(self, setup: str) -> Ended:
+        """Returns the uninterrupted training of ``saved_in_part``."""
+        return self._once("saved", setup, lambda folder: ended(folder, setup, ("checkpoint",), ("stops",)))
+
+    def saved_in_part(self, setup: str) -> Path:
+        """Returns the folder of a training that was stopped, with no callback but that which saves it."""
+        return self._once("part", setup, lambda folder: stopped(folder, setup, ("checkpoint",)))
+
+    def _once(self, what: str, setup: str, make: Any) -> Any:
+        if (what, setup) not in self._made:
+            self._made[what, setup] = make(self._folder / f"{what}-{setup}")
+        return self._made[what, setup]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> Compared:
+    return Compared(tmp_path_factory.mktemp("compared"))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_run_that_was_stopped_goes_on_as_the_uninterrupted_one_and_without_a_callback_too(
+    name, compared, monkeypatch, tmp_path
+):
+    register_callback(monkeypatch, Stops, "stops")
+    setup, callbacks = setup_of(name), tuple(dict.fromkeys(["checkpoint", name]))
+    parts = stopped(tmp_path / "with", setup, callbacks)
+    left = Path(shutil.copytree(parts, tmp_path / "left" / "parts"))
+
+    assert resume(parts) is not None
+    train(tmp_path / "whole", *SETUPS[setup], *settings_of(*callbacks), callbacks=(*callbacks, "stops"))
+    counted = [unmeasured(what_counts(folder)) for folder in (tmp_path / "whole", parts)]
+    for one in counted:
+        one["files"] = None  # how many older ones are kept depends on where it stopped
+        one["state"]["callbacks"]["checkpoint"].pop("saved")
+    assert_same(*counted)
+    assert events(tmp_path / "whole") == events(parts)
+
+    gone_on = resume(left, 'callbacks={"stops": {"name": "stops"}}')
+    assert gone_on is not None
+    assert_has_ended_as(gone_on, compared.bare(setup))
+
+
+def assert_has_ended_as(outcome: run.Outcome, whole: Ended) -> None:
+    """Checks that a training has ended where another one has, with the same state of its optimizer."""
+    assert outcome.trainer.state == whole.outcome.trainer.state
+    assert_same(outcome.trainer.step.state_dict(), whole.outcome.trainer.step.state_dict())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_callback_may_join_a_run_that_goes_on(name, compared, monkeypatch, tmp_path):
+    if name == "checkpoint":
+        pytest.skip("without it nothing is saved to go on with")
+    register_callback(monkeypatch, Stops, "stops")
+    setup = setup_of(name)
+    values = configure(tmp_path, *SETUPS[setup], *settings_of(name), callbacks=(name,))[1]["callbacks"][name]
+    parts = Path(shutil.copytree(compared.saved_in_part(setup), tmp_path / "parts"))
+    outcome = resume(parts, f"callbacks.{name}={yaml.safe_dump(values, default_flow_style=True)}")
     assert outcome is not None
-    return outcome
+    assert_has_ended_as(outcome, compared.saved(setup))
+    assert name in yaml.safe_load((parts / "config.yaml").read_text(encoding="utf-8"))["callbacks"]
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_run_that_was_stopped_and_goes_on_is_the_uninterrupted_one(name, monkeypatch, tmp_path):
-    callbacks = tuple(dict.fromkeys(["checkpoint", name]))
-    overrides = (*setup_of(name), *settings_of("checkpoint"))
-    in_parts(tmp_path, overrides, callbacks, monkeypatch)
-    train(tmp_path / "whole", *overrides, callbacks=(*callbacks, "stops"))
-    whole, parts = (unmeasured(what_counts(tmp_path / folder)) for folder in ("whole", "parts"))
-    for counted in (whole, parts):
-        counted["files"] = None  # how many older ones are kept depends on where it stopped
-        counted["state"]["callbacks"]["checkpoint"].pop("saved")
-    assert_same(whole, parts)
-    assert events(tmp_path / "whole") == events(tmp_path / "parts")
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_callback_does_not_change_the_training(name, tmp_path):
-    overrides = setup_of(name)
-    outcomes = [
-        train(tmp_path / "alone", *overrides, callbacks=(name,)),
-        train(tmp_path / "without", *[o for o in overrides if not o.startswith("callbacks.")]),
-    ]
-    generators = []
-    for trainer in (outcome.trainer for outcome in outcomes):
-        generators.append(seed.generator_states())
-        assert all(parameter.grad is None for parameter in trainer.model.parameters())
-    alone, without = (unmeasured(rows_of(outcome.folder.path)) for outcome in outcomes)
-    for one, other in zip(alone, without, strict=True):
+def test_a_callback_does_not_change_the_training_and_leaves_random_numbers_modes_and_buffers_alone(
+    name, compared, tmp_path
+):
+    alone, without = ended(tmp_path / "alone", setup_of(name), (name,)), compared.bare(setup_of(name))
+    for one, other in zip(unmeasured(alone.rows), unmeasured(without.rows), strict=True):
         names = [n for n in other if name not in AVERAGING or not n.startswith("val/")]
         assert {n: one[n] for n in names} == {n: other[n] for n in names}
-    for result in (outcome.result for outcome in outcomes):
-        assert result["status"] == "done"
-    if all(outcome.result.get("test_weights", "last") == "last" for outcome in outcomes):
-        assert_same(*(outcome.trainer.model.state_dict() for outcome in outcomes))
-    assert_same(*(outcome.trainer.step.state_dict() for outcome in outcomes))
-
-
-def end_of(folder: Path, overrides: tuple[str, ...], callbacks: tuple[str, ...]) -> list[Any]:
-    """Trains; returns the state of the instant at which the training ends, before the best weights are loaded."""
-    if not callbacks:
-        overrides = tuple(override for override in overrides if not override.startswith("callbacks."))
-    trainer = build_trainer(folder, *overrides, callbacks=callbacks)
-    trainer._load_final_weights = lambda: None
-    trainer.test = None
-    trainer.fit()
-    modes = {name: module.training for name, module in trainer.model.named_modules()}
-    return [trainer.model.state_dict(), seed.generator_states(), modes]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_random_numbers_modes_and_buffers_are_left_alone(name, tmp_path):
-    with_it = end_of(tmp_path / "with", setup_of(name), (name,))
-    assert_same(with_it, end_of(tmp_path / "without", setup_of(name), ()))
+    assert_same(alone.state, without.state)
+    assert_has_ended_as(alone.outcome, without)
+    for outcome in (alone.outcome, without.outcome):
+        assert outcome.result["status"] == "done"
+        assert all(parameter.grad is None for parameter in outcome.trainer.model.parameters())
+    if all(one.outcome.result.get("test_weights", "last") == "last" for one in (alone, without)):
+        assert_same(*(one.outcome.trainer.model.state_dict() for one in (alone, without)))
 
 
 @pytest.mark.parametrize("what", ["random numbers", "modes", "buffers", "nothing"])
-def test_a_callback_that_disturbs_the_training_would_be_found(what, monkeypatch, tmp_path):
+def test_a_callback_that_disturbs_the_training_would_be_found(what, compared, monkeypatch, tmp_path):
     class Disturbs(Callback):
         def on_epoch_end(self, trainer) -> None:
             if what == "random numbers":
@@ -206,33 +279,9 @@ def test_a_callback_that_disturbs_the_training_would_be_found(what, monkeypatch,
             self.on_epoch_end(trainer)
 
     register_callback(monkeypatch, Disturbs, "disturbs")
-    ends = [end_of(tmp_path / str(len(names)), SETUPS["classes"], names) for names in (("disturbs",), ())]
+    disturbed = ended(tmp_path / "disturbed", "classes", others=("disturbs",))
     with nullcontext() if what == "nothing" else pytest.raises(AssertionError):
-        assert_same(*ends)
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_callback_may_join_a_run_that_goes_on(name, monkeypatch, tmp_path):
-    if name == "checkpoint":
-        pytest.skip("without it nothing is saved to go on with")
-    values = configure(tmp_path, *setup_of(name), callbacks=(name,))[1]["callbacks"][name]
-    plain = (*[o for o in setup_of(name) if not o.startswith("callbacks.")], *settings_of("checkpoint"))
-    changes = [f"callbacks.{name}={yaml.safe_dump(values, default_flow_style=True)}"]
-    outcome = in_parts(tmp_path, plain, ("checkpoint",), monkeypatch, *changes)
-    whole = train(tmp_path / "whole", *plain, callbacks=("checkpoint", "stops"))
-    assert outcome.trainer.state == whole.trainer.state
-    assert_same(outcome.trainer.step.state_dict(), whole.trainer.step.state_dict())
-    assert name in yaml.safe_load((tmp_path / "parts" / "config.yaml").read_text(encoding="utf-8"))["callbacks"]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_callback_may_leave_a_run_that_goes_on(name, monkeypatch, tmp_path):
-    callbacks = tuple(dict.fromkeys(["checkpoint", name]))
-    overrides = (*setup_of(name), *settings_of("checkpoint"))
-    outcome = in_parts(tmp_path, overrides, callbacks, monkeypatch, 'callbacks={"stops": {"name": "stops"}}')
-    whole = train(tmp_path / "whole", *[o for o in overrides if not o.startswith("callbacks.")])
-    assert outcome.trainer.state == whole.trainer.state
-    assert_same(outcome.trainer.step.state_dict(), whole.trainer.step.state_dict())
+        assert_same(disturbed.state, compared.bare("classes").state)
 
 
 def together(setup: str, average: str) -> list[str]:

@@ -213,10 +213,11 @@ def test_an_average_that_has_begun_goes_on_in_a_longer_training(tmp_path):
 
 
 def test_one_word_adds_an_average_to_the_other_callbacks(dltrain):
-    overrides = ("data=iris", "model.hidden=[4]", "trainer.max_epochs=1", "callbacks=[default,ema]")
+    overrides = ("data=iris", "model.hidden=[4]", "trainer.max_epochs=1", "report=false", "callbacks=[default,ema]")
     assert dltrain(*overrides, "~callbacks.tensorboard").code == 0
     for checkpoint in ("best", "last"):
-        assert dltrain("evaluate", "last", "--checkpoint", checkpoint).code == 0
+        quickly = ("--no-pictures", "--resamples", "0")
+        assert dltrain("evaluate", "last", "--checkpoint", checkpoint, *quickly).code == 0
     assert dltrain(*overrides, "callbacks=[summary,ema]", "run_dir=alone").code == 0
     assert result_of(Path("alone"))["test_weights"] == "ema"
     assert "test, averaged weights" in dltrain(*overrides, "callbacks=[ema]").out

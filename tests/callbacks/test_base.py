@@ -33,28 +33,27 @@ def test_a_callback_overrides_only_what_it_defines():
     assert [hook for hook in HOOKS if Further.overrides(hook)] == ["on_epoch_end"]
 
 
+SHORT = ("trainer.batch_size=32", "trainer.max_epochs=3")
+SETTINGS = {"early_stopping": ("callbacks.early_stopping.patience=9",)}  # which lets it train to the end
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("without") / "run", *SHORT)
+
+
 @pytest.mark.parametrize("name", OURS)
-def test_each_callback_works_alone(name, tmp_path):
-    overrides = ("trainer.batch_size=32", "trainer.max_epochs=2")
+def test_each_callback_works_alone_and_its_state_comes_back_through_a_checkpoint(name, without, tmp_path):
+    overrides = (*SHORT, *SETTINGS.get(name, ()))
     alone = train(tmp_path / "alone", *overrides, callbacks=(name,))
-    without = train(tmp_path / "without", *overrides)
     for one, other in zip(alone.trainer.model.parameters(), without.trainer.model.parameters(), strict=True):
         if alone.result.get("test_weights", "last") == "last":
             assert torch.equal(one, other)
     assert alone.trainer.row["train/loss"] == without.trainer.row["train/loss"]
     if not alone.trainer.callbacks[name].overrides("averaged_weights"):
         assert alone.trainer.row["val/loss"] == without.trainer.row["val/loss"]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_the_state_of_each_callback_comes_back_through_a_checkpoint(name, tmp_path):
-    overrides = ("trainer.batch_size=32", "trainer.max_epochs=3")
-    if name == "early_stopping":
-        overrides += ("callbacks.early_stopping.patience=9",)
-    trained = build_trainer(tmp_path / "a", *overrides, callbacks=(name,))
-    trained.fit()
-    content = pack({"state": trained.callbacks[name].state_dict()})
-    fresh = build_trainer(tmp_path / "b", *overrides, callbacks=(name,)).callbacks[name]
+    content = pack({"state": alone.trainer.callbacks[name].state_dict()})
+    fresh = build_trainer(tmp_path / "fresh", *overrides, callbacks=(name,)).callbacks[name]
     fresh.load_state_dict(unpack(content, tmp_path)["state"])
     assert pack({"state": fresh.state_dict()}) == content
 

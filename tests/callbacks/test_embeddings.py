@@ -103,7 +103,13 @@ KINDS = {
         3,
     ),
     "series": (("data=sine", "model=lstm"), 1),
-    "convolutions": (("data=digits", "model=convnet", "model.block.norm=batch", "model.block.dropout=0.1"), 1),
+    "convolutions": (
+        (
+            "data=digits", "model=convnet", "model.blocks=[8]", "model.block.norm=batch", "model.block.dropout=0.1",
+            "model.hidden=[16]",
+        ),
+        1,
+    ),
     "language model": (("data=korean_text", "model=lstm", "model.dropout=0.5"), 2),
     "stream": (
         (

@@ -138,7 +138,7 @@ class Stops(Callback):
 
 @pytest.fixture
 def cut(monkeypatch, tmp_path):
-    """Returns a function that trains a run in two parts, and another as a whole."""
+    """Returns a function that trains a run in two parts."""
 
     def in_two_parts(at: int, callbacks: tuple[str, ...], *changes: str):
         register_callback(monkeypatch, Stops, "stops")
@@ -151,6 +151,14 @@ def cut(monkeypatch, tmp_path):
     return in_two_parts
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of the run that ``cut`` trains, in one part."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(folder, *RUN, *SWEEP, *USE, SAVING, "scheduler=cosine", callbacks=("lr_sweep", "checkpoint"))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("at", "order"),
     [
@@ -160,15 +168,13 @@ def cut(monkeypatch, tmp_path):
         (8, ("stops", "lr_sweep", "checkpoint")),
     ],
 )
-def test_a_resumed_run_goes_on_with_the_rate_that_was_found(tmp_path, cut, at, order):
+def test_a_resumed_run_goes_on_with_the_rate_that_was_found(whole, cut, at, order):
     folder = cut(at, order)
-    whole = (*RUN, *SWEEP, *USE, SAVING, "scheduler=cosine")
-    train(tmp_path / "whole", *whole, callbacks=("lr_sweep", "checkpoint"))
     rates = [row["lr"] for row in rows_of(folder)]
     assert max(rates) > 3e-4  # not that of the config
-    assert without_times(rows_of(folder)) == without_times(rows_of(tmp_path / "whole"))
-    assert_same(without_callbacks(last_state(folder)), without_callbacks(last_state(tmp_path / "whole")))
-    assert result_of(folder)["lr_sweep"] == result_of(tmp_path / "whole")["lr_sweep"]
+    assert without_times(rows_of(folder)) == without_times(rows_of(whole))
+    assert_same(without_callbacks(last_state(folder)), without_callbacks(last_state(whole)))
+    assert result_of(folder)["lr_sweep"] == result_of(whole)["lr_sweep"]
     log = (folder / "train.log").read_text(encoding="utf-8")
     assert log.count("lr_sweep: up to") == (2 if order[0] == "stops" and at == 0 else 1)
 
@@ -180,10 +186,9 @@ def test_a_rate_that_is_given_at_a_resume_holds(cut):
     assert last_state(folder)["learning_rate"] == 5e-4
 
 
-def test_without_the_callback_a_resumed_run_keeps_the_rate(tmp_path, cut):
+def test_without_the_callback_a_resumed_run_keeps_the_rate(whole, cut):
     folder = cut(8, ("stops", "lr_sweep", "checkpoint"), "callbacks={stops: {name: stops}}")
-    train(tmp_path / "whole", *RUN, *SWEEP, *USE, "scheduler=cosine", callbacks=("lr_sweep",))
-    assert without_times(rows_of(folder)) == without_times(rows_of(tmp_path / "whole"))
+    assert without_times(rows_of(folder)) == without_times(rows_of(whole))
 
 
 def test_a_run_that_it_joins_is_not_swept(tmp_path):

@@ -215,7 +215,7 @@ def test_by_itself_it_writes_beside_the_runs(dltrain, work, monkeypatch):
     assert "alembic" not in answer.err and "INFO" not in answer.err and "mlflow." not in answer.err.replace(".db", "")
     assert sorted(path.name for path in (work / "runs").iterdir())[-2:] == ["mlflow-artifacts", "mlflow.db"]
     assert sorted(path.name for path in work.iterdir()) == ["runs"]
-    assert dltrain("evaluate", "last").code == 0
+    assert dltrain("evaluate", "last", "--no-pictures", "--resamples", "0").code == 0
 
 
 def test_what_a_package_does_of_the_process_is_undone():

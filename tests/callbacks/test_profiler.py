@@ -51,8 +51,9 @@ def test_the_asked_updates_are_in_the_trace_and_no_others(warmup, tmp_path, log)
 
 def test_shapes_memory_and_lines_are_recorded_where_asked(tmp_path):
     asked = [f"callbacks.profiler.{name}=true" for name in ("shapes", "memory", "stacks")]
-    train(tmp_path, *SHORT, *WINDOW, *asked, "callbacks.profiler.table_rows=2", callbacks=("profiler",))
-    table = (tmp_path / "profile" / "steps-4-to-6.txt").read_text(encoding="utf-8")
+    window = ("callbacks.profiler.first_step=1", "callbacks.profiler.steps=1", "callbacks.profiler.table_rows=2")
+    train(tmp_path, *SHORT, *window, *asked, callbacks=("profiler",))
+    table = (tmp_path / "profile" / "steps-1-to-1.txt").read_text(encoding="utf-8")
     assert "Input Shapes" in table and "CPU Mem" in table and len(table.splitlines()) < 12
     text = gzip.decompress(next((tmp_path / "profile").glob("*.gz")).read_bytes()).decode()
     assert "trainer.py" in text and "[32, 4]" in text
@@ -73,12 +74,19 @@ def test_nothing_runs_before_and_after(monkeypatch, tmp_path):
 WHOLE = {"steps-4-to-6": [4, 5, 6]}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The weights of the uninterrupted training."""
+    outcome = train(tmp_path_factory.mktemp("whole") / "run", *SHORT, callbacks=("checkpoint",))
+    return outcome.trainer.model.state_dict()
+
+
 @pytest.mark.parametrize(
     ("stop", "first", "second"),
     [(3, {}, WHOLE), (5, {"steps-4-to-5": [4, 5]}, {"steps-6-to-6": [6]}), (6, WHOLE, {}), (7, WHOLE, {})],
 )
 def test_a_training_that_stops_writes_what_is_done_and_goes_on_with_the_rest(
-    stop, first, second, monkeypatch, tmp_path
+    stop, first, second, whole, monkeypatch, tmp_path
 ):
     class Stops(Callback):
         def on_step_end(self, trainer) -> None:
@@ -95,8 +103,7 @@ def test_a_training_that_stops_writes_what_is_done_and_goes_on_with_the_rest(
     assert outcome is not None and outcome.trainer.state.step == 9
     assert traces(tmp_path / "run") == first | second
     assert not list((tmp_path / "run" / "profile").glob(".*"))
-    whole = train(tmp_path / "whole", *SHORT, callbacks=("checkpoint",))
-    assert_same(whole.trainer.model.state_dict(), outcome.trainer.model.state_dict())
+    assert_same(whole, outcome.trainer.model.state_dict())
 
 
 def test_an_error_within_the_updates_leaves_what_was_profiled_and_the_one_that_failed(monkeypatch, tmp_path):

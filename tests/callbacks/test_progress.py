@@ -81,14 +81,14 @@ HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 
 def test_a_terminal_shows_a_live_line_and_is_left_clean(monkeypatch, tmp_path):
-    trainer = build_trainer(tmp_path, "trainer.max_epochs=200", "trainer.batch_size=4", callbacks=("progress",))
+    trainer = build_trainer(tmp_path, "trainer.max_epochs=60", "trainer.batch_size=4", callbacks=("progress",))
     with terminal(monkeypatch) as shown:
         trainer.fit()
         # Rich redraws from a thread of its own; pytest-xdist has threads too, which come and go.
         assert "_RefreshThread" not in [type(thread).__name__ for thread in threading.enumerate()]
     (text,) = shown
-    assert re.search(r"epoch \d+/200 .*step \d+/4600 .*loss \d", text)
-    assert "epoch 200/200  step 4600  train/loss" in text.splitlines()[-1]
+    assert re.search(r"epoch \d+/60 .*step \d+/1380 .*loss \d", text)
+    assert "epoch 60/60  step 1380  train/loss" in text.splitlines()[-1]
     assert text.count(HIDDEN) == text.count(SHOWN) == 1
 
 

@@ -205,18 +205,19 @@ def test_a_killed_and_resumed_run_has_each_step_once(tmp_path):
     assert [step for step, _ in scalars(run)["lr"]] == list(range(1, 11))
 
 
-@pytest.mark.parametrize("first", [4, 6])
 @pytest.mark.parametrize("every", [1, 3])
-def test_an_extended_run_has_each_step_once(first, every, tmp_path):
+def test_an_extended_run_has_each_step_once(every, tmp_path):
     """The row that was due only because the first part ended goes, from the curves as from the rows."""
     common = (*RAGGED, NO_GRAPH, f"trainer.evaluate_every_epochs={every}")
-    train(tmp_path / "run", *common, f"trainer.max_steps={first}", callbacks=("tensorboard", "checkpoint"))
-    for limit in (first, 11):
-        resume(tmp_path / "run", f"trainer.max_steps={limit}")
-        assert scalars(tmp_path / "run") == expected_scalars(tmp_path / "run")
     train(tmp_path / "whole", *common, "trainer.max_steps=11", callbacks=("tensorboard", "checkpoint"))
-    assert scalars(tmp_path / "whole") == scalars(tmp_path / "run")
-    assert_same(what_counts(tmp_path / "whole"), what_counts(tmp_path / "run"))
+    for first in (4, 6):
+        run = tmp_path / f"run-{first}"
+        train(run, *common, f"trainer.max_steps={first}", callbacks=("tensorboard", "checkpoint"))
+        for limit in (first, 11):
+            resume(run, f"trainer.max_steps={limit}")
+            assert scalars(run) == expected_scalars(run)
+        assert scalars(tmp_path / "whole") == scalars(run)
+        assert_same(what_counts(tmp_path / "whole"), what_counts(run))
 
 
 def test_figures_can_be_read_while_it_trains(monkeypatch, tmp_path):

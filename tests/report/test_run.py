@@ -61,7 +61,7 @@ def again(folder, **looking) -> Page:
 IMAGES = ["Evaluation", "Worst errors", "Some samples"]
 PLAIN = ["Evaluation", "Worst errors"]
 KINDS = {
-    "classes of images": (["data=digits", "model=lenet5"], IMAGES),
+    "classes of images": (["data=digits", "model=lenet5", "trainer.batch_size=256"], IMAGES),
     "classes of a table": (["data=iris"], PLAIN),
     "two inputs": (["data=iris", "data.measures=[petal_length, petal_width]"], ["Decision regions", *PLAIN]),
     "yes or no of two": (["data=gate", "model=mlp", "model.hidden=[2]"], ["Decision regions", *PLAIN]),
