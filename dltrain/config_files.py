@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dltrain import quick_yaml
+
 PACKAGE = Path(__file__).resolve().parent
 ENTRY = "train"
 
@@ -62,10 +64,8 @@ def description(path: Path) -> str:
 
 def values(path: Path) -> dict[str, Any]:
     """Returns the values of a YAML file under their full keys' first part, as Hydra's package line places them."""
-    import yaml
-
     text = path.read_text(encoding="utf-8")
-    content = yaml.safe_load(text) or {}
+    content = quick_yaml.load(text) or {}
     content.pop("defaults", None)
     package = path.parent.name
     for line in text.splitlines():
@@ -103,12 +103,10 @@ def completed(container: dict[str, Any]) -> dict[str, Any]:
 
 def _inherited_values(path: Path) -> dict[str, Any]:
     """Returns the values of an option and of those beside it that its defaults list names; {} where it is not ours."""
-    import yaml
-
     if not path.is_file():
         return {}
     merged: dict[str, Any] = {}
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content = quick_yaml.load(path.read_text(encoding="utf-8")) or {}
     for name in content.get("defaults", []):
         if isinstance(name, str) and name != "_self_":
             merged |= _inherited_values(path.parent / f"{name}.yaml")

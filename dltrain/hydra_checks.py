@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from dltrain import config_files
+from dltrain import config_files, quick_yaml
 from dltrain.errors import ConfigError
 
 _PLUGIN = re.compile(r"(hydra\._internal\.core_plugins|hydra_plugins)\.[\w.]+")
@@ -72,7 +72,7 @@ def check_files(folders: list[Path]) -> None:
         if b"*" not in text and text.count(b"[") + text.count(b"{") < 50:
             continue
         try:
-            problem = config_files.too_large(yaml.safe_load(text))
+            problem = config_files.too_large(quick_yaml.load(text))
         except RecursionError:
             problem = "it is nested too deep to be a config"
         except yaml.YAMLError:  # told with its place when it is chosen

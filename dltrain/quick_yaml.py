@@ -8,7 +8,7 @@ from typing import Any
 _LONGEST_IN_C = 8192
 
 
-def load(text: str) -> Any:
+def load(text: str | bytes) -> Any:
     """Returns what a text says, as plain values.
 
     Raises:

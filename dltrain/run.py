@@ -13,7 +13,17 @@ from typing import Any
 
 import yaml
 
-from dltrain import config_files, console, divergence, environment, gradient_free, memory, resume_rules, user_code
+from dltrain import (
+    config_files,
+    console,
+    divergence,
+    environment,
+    gradient_free,
+    memory,
+    quick_yaml,
+    resume_rules,
+    user_code,
+)
 from dltrain.assembly import Parts, Shared, build, build_step, build_trainer, start_from
 from dltrain.checkpoint import CheckpointStore
 from dltrain.config import Config
@@ -137,7 +147,7 @@ def resume(
             sweep_temporary_files(folder.path)
             if changes:
                 said_before = folder.overrides.read_text(encoding="utf-8") if folder.overrides.exists() else ""
-                known = yaml.safe_load(said_before) or []
+                known = quick_yaml.load(said_before) or []
                 write_file(folder.overrides, dump_yaml([*known, *redacted_values(overrides)]))
                 write_file(folder.config, dump_yaml(_from_anywhere(config, container)))
             if not folder.task.exists() or folder.read_task().get("fingerprint") != trained_on:
@@ -149,7 +159,7 @@ def resume(
 
 
 def _saved_config(folder: RunFolder) -> dict[str, Any]:
-    return config_files.completed(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+    return config_files.completed(quick_yaml.load(folder.config.read_text(encoding="utf-8")))
 
 
 def _is_finished(folder: RunFolder, config: Config, *, changed: bool) -> bool:

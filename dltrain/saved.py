@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files
+from dltrain import config_files, quick_yaml
 from dltrain.errors import CheckpointError
 from dltrain.run_folder import RunFolder
 
@@ -22,7 +22,7 @@ def saved_config(folder: RunFolder) -> dict[str, Any]:
     import yaml
 
     try:
-        container = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        container = quick_yaml.load(folder.config.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config_files
+from dltrain import config_files, quick_yaml
 from dltrain.commands import train
 from dltrain.errors import ConfigError
 
@@ -186,19 +186,15 @@ def _chosen_files(choices: dict[str, str]) -> Iterator[Path]:
 
 def _chosen_by_experiment(group: str, choices: dict[str, str]) -> str:
     """Returns the list of options that an experiment takes of a group, of which Hydra does not tell, or "None"."""
-    import yaml
-
     path = config_files.options("experiment").get(choices.get("experiment", ""))
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else {}
+    content = quick_yaml.load(path.read_text(encoding="utf-8")) if path is not None else {}
     chosen = [entry[f"override /{group}"] for entry in content.get("defaults", []) if f"override /{group}" in entry]
     return str(chosen[0]) if chosen else "None"
 
 
 def _with_included(path: Path, options: dict[str, Path]) -> Iterator[Path]:
     """Yields the files of the same group that a file's defaults list names, then the file."""
-    import yaml
-
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content = quick_yaml.load(path.read_text(encoding="utf-8")) or {}
     for name in content.get("defaults", []):
         if isinstance(name, str) and name in options:
             yield from _with_included(options[name], options)
