@@ -56,7 +56,7 @@ def test_other_models_and_samples_of_many_numbers_have_none(words, tmp_path):
 
 
 def test_evaluate_tells_the_line_that_was_learned(dltrain):
-    assert dltrain("experiment=line_8", "run_dir=run", "callbacks=checkpoint").code == 0
+    assert dltrain("experiment=line_8", "run_dir=run", "callbacks=checkpoint", "report=false").code == 0
     shown = dltrain("evaluate", "run", "--json")
     line = json.loads(shown.out)["coefficients"]["output"]
     assert line["feature 1"] == pytest.approx(0.8749312626, abs=1e-4)
@@ -85,6 +85,6 @@ def poisson_regression(xs, ys):
 
 def test_evaluate_tells_of_logarithms(dltrain):
     words = ("data=line_8", "data.scaling=standard", "model=linear", "loss=poisson", "run_dir=run")
-    assert dltrain(*words, "trainer.max_epochs=1", "callbacks=checkpoint").code == 0
+    assert dltrain(*words, "trainer.max_epochs=1", "callbacks=checkpoint", "report=false").code == 0
     expected = "what the logarithm of each prediction adds for one more of a feature, in the data's own units"
     assert expected in dltrain("evaluate", "run").out

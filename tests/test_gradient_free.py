@@ -167,7 +167,7 @@ def test_values_are_not_taken_for_logarithms_of_rates(name, tmp_path):
 
 
 def test_a_fit_says_so_instead_of_naming_a_limit(dltrain):
-    answer = dltrain("data=iris", "model=knn", "run_dir=run")
+    answer = dltrain("data=iris", "model=knn", "run_dir=run", "report=false")
     assert answer.code == 0, answer.err
     assert "\nfitted to all 90 training samples in " in answer.out and "epochs" not in answer.out
     again = dltrain("resume", "run")

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
+from dltrain import projector
 from dltrain.board import Board
 from dltrain.projector import Points, Projector, _cell, _vectors
 
@@ -133,12 +134,22 @@ def test_the_list_names_each_once_with_the_newest_first(tmp_path):
     assert [list(entry.tensor_shape) for entry in listed(tmp_path).embeddings][:2] == [[3, 4], [5, 4]]
 
 
-@pytest.mark.parametrize(("count", "side", "shown"), [(3, 8, 8), (10, 200, 64), (20_000, 64, 57)])
-def test_the_picture_of_all_images_is_one_that_the_page_takes(count, side, shown, tmp_path):
+@pytest.mark.parametrize(
+    ("count", "side", "largest", "shown"),
+    [
+        (3, 8, 8192, 8),
+        (10, 200, 8192, 64),
+        (80, 64, 512, 56),  # as the last one, whose picture of 65 million pixels takes seconds
+        pytest.param(20_000, 64, 8192, 57, marks=pytest.mark.slow),
+    ],
+)
+def test_the_picture_of_all_images_is_one_that_the_page_takes(count, side, largest, shown, tmp_path, monkeypatch):
+    assert projector._LARGEST_PICTURE == 8192
+    monkeypatch.setattr(projector, "_LARGEST_PICTURE", largest)
     Projector(tmp_path, Board(tmp_path)).write("epoch-0001", [points("a", count, side)])
     (entry,) = listed(tmp_path).embeddings
     assert list(entry.sprite.single_image_dim) == [shown, shown]
     picture = Image.open(io.BytesIO((tmp_path / entry.sprite.image_path).read_bytes()))
     columns = int(np.ceil(count**0.5))
-    assert picture.size == (columns * shown, columns * shown) and max(picture.size) <= 8192
+    assert picture.size == (columns * shown, columns * shown) and max(picture.size) <= largest
     assert picture.getpixel((0, 0)) == (200, 200, 200)

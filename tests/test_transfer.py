@@ -191,7 +191,14 @@ def test_a_run_without_checkpoints_and_a_damaged_one_are_refused(tmp_path):
 
 # --- a run that starts from another -----------------------------------------------------------------------
 
-QUICK = ("trainer.max_epochs=2", "callbacks=[checkpoint]", "device=cpu", "model.hidden=[8,6]", "model=mlp")
+QUICK = (
+    "trainer.max_epochs=2",
+    "callbacks=[checkpoint]",
+    "device=cpu",
+    "model.hidden=[8,6]",
+    "model=mlp",
+    "report=false",
+)
 
 
 @pytest.fixture
@@ -249,6 +256,6 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_from_the_weigh
 
 def test_in_a_multirun_the_last_run_is_no_fixed_one(dltrain):
     assert dltrain("data=iris", *QUICK).code == 0
-    answer = dltrain("-m", "data=iris", *QUICK, "model.init_from=last", "seed=1,2")
+    answer = dltrain("-m", "data=iris", *QUICK, "model.init_from=last", "seed=1,2", "sweep.report=false")
     assert answer.code == 8
     assert "0: seed=1: model.init_from = 'last': in a sweep that is the run before" in answer.err

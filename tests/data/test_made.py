@@ -76,6 +76,6 @@ def test_scaling_is_learned_from_the_training_points_alone(settings_of):
 
 @pytest.mark.parametrize("name", ["line_8", "line_noise", "sine"])
 def test_each_trains_for_two_epochs_by_the_command(dltrain, name):
-    answer = dltrain(f"data={name}", "trainer.max_epochs=2", "device=cpu")
+    answer = dltrain(f"data={name}", "trainer.max_epochs=2", "device=cpu", "report=false", "~callbacks.tensorboard")
     assert answer.code == 0, answer.err
     assert "reached max_epochs=2" in answer.out

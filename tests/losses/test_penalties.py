@@ -94,7 +94,7 @@ def test_a_pattern_is_refused_before_there_is_a_folder(tmp_path):
 def test_the_command_line_gives_penalties_and_class_weights(dltrain):
     answer = dltrain(
         "data=iris", "model=linear", "trainer.max_epochs=1", "loss.l1={*.weight: 1e-4}", "loss=cross_entropy",
-        "loss.class_weights={setosa: 2}", "callbacks=none",
+        "loss.class_weights={setosa: 2}", "callbacks=none", "report=false",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     shown = dltrain("explain", "loss.l1", "loss.l1={*.weight: 1e-4}").out

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 
+RUN = (
+    *("data=iris", "model=linear", "callbacks=none", "trainer.max_epochs=3", "optimizer=gradient_descent"),
+    "report=false",
+)
+
 
 def test_gradient_descent_takes_the_whole_data_as_one_batch(dltrain, work):
-    run = ("data=iris", "model=linear", "callbacks=none", "trainer.max_epochs=3", "optimizer=gradient_descent")
-    assert dltrain(*run, "run_dir=whole").code == 0
+    assert dltrain(*RUN, "run_dir=whole").code == 0
     assert json.loads((work / "whole" / "result.json").read_text())["steps"] == 3
-    assert dltrain(*run, "run_dir=given", "trainer.batch_size=30").code == 0  # what the user says holds
+    assert dltrain(*RUN, "run_dir=given", "trainer.batch_size=30").code == 0  # what the user says holds
     assert json.loads((work / "given" / "result.json").read_text())["steps"] == 9
 
 
 def test_the_same_updates_by_parts(dltrain, work):
-    run = ("data=iris", "model=linear", "callbacks=none", "trainer.max_epochs=3", "optimizer=gradient_descent")
-    assert dltrain(*run, "run_dir=whole").code == 0
-    assert dltrain(*run, "run_dir=parts", "trainer.batch_size=30", "trainer.accumulate=3").code == 0
+    assert dltrain(*RUN, "run_dir=whole").code == 0
+    assert dltrain(*RUN, "run_dir=parts", "trainer.batch_size=30", "trainer.accumulate=3").code == 0
     losses = [
         [json.loads(line)["val/loss"] for line in (work / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("whole", "parts")

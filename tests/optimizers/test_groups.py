@@ -130,7 +130,7 @@ def test_a_model_without_parameters_or_with_none_to_train(settings_of):
 
 # --- on the command line ----------------------------------------------------------------------------------
 
-IRIS = ("data=iris", "model.hidden=[8]", "callbacks=none", "trainer.max_epochs=4")
+IRIS = ("data=iris", "model.hidden=[8]", "callbacks=none", "trainer.max_epochs=4", "report=false")
 
 
 def test_a_schedule_multiplies_the_rate_of_each_group(dltrain, work):

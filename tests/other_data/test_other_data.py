@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import training
 from pictures import write_folder, write_mnist
 from shards import write_parquet, write_tars
 
@@ -17,11 +18,6 @@ from dltrain.data.images import idx
 from dltrain.data.text.tokens import TextCodec
 from dltrain.run_folder import RunFolder
 from dltrain.trained import load_trained
-
-QUICK = (
-    "~callbacks.tensorboard", "~callbacks.progress", "~callbacks.summary", "callbacks.checkpoint.min_seconds=0",
-    "run_dir=run",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -37,12 +33,36 @@ def evaluated(dltrain, work):
 
 
 @pytest.fixture
-def train(dltrain):
-    def run(*words):
-        answer = dltrain(*words, "trainer.max_epochs=2", *QUICK)
-        assert answer.code == 0, answer.err
+def train(work):
+    """Returns a function that trains the run: without the command line, whose composing takes longer than it."""
+    return lambda *words: learn(work / "run", *words)
 
-    return run
+
+def learn(run, *words):
+    training.train(run, *words, "trainer.max_epochs=2", callbacks=("checkpoint",))
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A folder with a run of iris, and with a table of three classes and its run."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = write_table(folder / "old.csv", 80, 0)
+    learn(folder / "of_table", "data=csv", f"data.path={path}", "data.target=반", "model=linear")
+    learn(folder / "of_iris", "data=iris", "model=mlp", "model.hidden=[6]")
+    return folder
+
+
+@pytest.fixture
+def of_table(trained_once, work):
+    """The working directory has a table of three classes and its run."""
+    shutil.copy(trained_once / "old.csv", work)
+    shutil.copytree(trained_once / "of_table", work / "run")
+
+
+@pytest.fixture
+def of_iris(trained_once, work):
+    """The working directory has a run of iris."""
+    shutil.copytree(trained_once / "of_iris", work / "run")
 
 
 def same(one, other):
@@ -86,9 +106,7 @@ def test_a_table(target, header, work, train, evaluated):
         assert as_other["targets"].keys() == as_test["targets"].keys()
 
 
-def test_a_table_with_some_of_the_classes_keeps_their_order(work, train, evaluated):
-    write_table(work / "old.csv", 120, 0)
-    train("data=csv", "data.path=old.csv", "data.target=반", "model=linear")
+def test_a_table_with_some_of_the_classes_keeps_their_order(of_table, work, evaluated):
     lines = (work / "old.csv").read_text(encoding="utf-8").splitlines()
     (work / "new.csv").write_text("\n".join([lines[0], *(line for line in lines[1:] if line[-1] != "가")]) + "\n")
     matrix = evaluated("data.path=new.csv")["confusion"]
@@ -113,9 +131,7 @@ def test_a_table_of_one_row(work, train, evaluated):
         ("", "the file is empty"),
     ],
 )  # fmt: skip
-def test_a_table_that_does_not_fit_is_told(content, expected, work, train, dltrain):
-    write_table(work / "old.csv", 80, 0)
-    train("data=csv", "data.path=old.csv", "data.target=반", "model=linear")
+def test_a_table_that_does_not_fit_is_told(content, expected, of_table, work, dltrain):
     (work / "new.csv").write_text(content, encoding="utf-8")
     answer = dltrain("evaluate", "run", "data.path=new.csv")
     assert answer.code == 3 and answer.out == ""
@@ -169,7 +185,10 @@ def test_a_folder_of_images(data, work, train, evaluated, dltrain):
 def test_images_of_another_size_are_brought_to_the_size_of_the_run(work, train, evaluated):
     write_folder(work / "old", {"a": 12, "b": 12}, size=(8, 8, 3))
     write_folder(work / "new", {"a": 5, "b": 5}, size=(16, 12, 3), seed=1)
-    train("data=image_folder", "data.path=old", "data.augmentation={flip: true, mixup: 0.3}", "model=mlp")
+    train(
+        "data=image_folder", "data.path=old", "data.augmentation.flip=true", "data.augmentation.mixup=0.3",
+        "model=mlp",
+    )  # fmt: skip
     assert evaluated("data.path=new")["samples"] == 10
 
 
@@ -404,18 +423,14 @@ def test_baselines_learn_from_what_the_run_was_trained_on(work, train, evaluated
     assert [b["figures"] for b in one["baselines"]] == [pytest.approx(b["figures"]) for b in other["baselines"]]
 
 
-def test_a_split_of_what_is_evaluated_as_a_whole_is_refused(work, train, dltrain):
-    write_table(work / "old.csv", 80, 0)
+def test_a_split_of_what_is_evaluated_as_a_whole_is_refused(of_table, work, dltrain):
     write_table(work / "new.csv", 40, 1)
-    train("data=csv", "data.path=old.csv", "data.target=반", "model=linear")
     answer = dltrain("evaluate", "run", "data.path=new.csv", "--split", "train")
     assert answer.code == 2
     assert "--split train: other data are evaluated as a whole. Leave --split out" in answer.err
 
 
-def test_what_would_be_learned_anew_is_refused(work, train, dltrain):
-    write_table(work / "old.csv", 80, 0)
-    train("data=csv", "data.path=old.csv", "data.target=반", "model=linear")
+def test_what_would_be_learned_anew_is_refused(of_table, dltrain):
     answer = dltrain("evaluate", "run", "data.split_seed=1")
     assert answer.code == 2
     assert "data.split_seed: with these the data set learns other means, classes or words" in answer.err
@@ -438,8 +453,7 @@ def test_other_samples_of_what_learns_nothing_have_their_splits(train, evaluated
         ("seed=3", "seed: "),
     ],
 )
-def test_anything_else_is_refused(override, expected, train, dltrain):
-    train("data=iris", "model.hidden=[6]")
+def test_anything_else_is_refused(override, expected, of_iris, dltrain):
     answer = dltrain("evaluate", "run", override)
     assert answer.code == 2 and answer.out == ""
     assert expected in answer.err
@@ -449,14 +463,11 @@ def test_anything_else_is_refused(override, expected, train, dltrain):
     )
 
 
-def test_the_device_and_the_size_of_batches_change_nothing(train, evaluated):
-    train("data=iris", "model.hidden=[6]")
-    same(evaluated("device.threads=1", "trainer.evaluation_batch_size=7"), evaluated())
+def test_the_device_and_the_size_of_batches_change_nothing(of_iris, evaluated):
+    same(evaluated("device.threads=2", "trainer.evaluation_batch_size=7"), evaluated())
 
 
-def test_a_file_that_is_not_there_is_told(work, train, dltrain):
-    write_table(work / "old.csv", 80, 0)
-    train("data=csv", "data.path=old.csv", "data.target=반", "model=linear")
+def test_a_file_that_is_not_there_is_told(of_table, dltrain):
     answer = dltrain("evaluate", "run", "data.path=olt.csv")
     assert answer.code == 3 and "data.path=olt.csv" in answer.err
     answer = dltrain("evaluate", "run", "data.pat=old.csv")

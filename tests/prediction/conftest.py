@@ -5,8 +5,6 @@ from __future__ import annotations
 import predicting
 import pytest
 
-from dltrain import cli
-
 
 @pytest.fixture(scope="session")
 def new_files(tmp_path_factory):
@@ -22,7 +20,7 @@ def run_of(tmp_path_factory, new_files):
     def trained(name):
         run = folder / name
         if not run.exists():
-            assert cli.run(predicting.overrides_of(name, new_files, run)) == 0
+            predicting.train(name, new_files, run)
         return run
 
     return trained

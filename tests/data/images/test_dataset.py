@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import realdata
 import torch
+import training
 from commandline import only_run
 from pictures import BATCHES, cifar_batch, pixels, write_cifar, write_folder, write_mnist
 
 from dltrain import registry
 from dltrain.data.images.dataset import CIFAR_CLASSES, FASHION_CLASSES, scaling_of, sums_of
 
-QUICK = ("model.hidden=[8]", "~callbacks.tensorboard", "trainer.max_epochs=2")
+QUICK = ("model.hidden=[8]", "~callbacks.tensorboard", "trainer.max_epochs=2", "report=false")
 
 
 @pytest.fixture(autouse=True)
@@ -110,12 +111,11 @@ AUGMENTED = (
 )
 
 
-def test_an_augmented_run_that_is_resumed_ends_as_if_never_stopped(dltrain, work):
-    words = ("data=mnist", f"data.root={write_mnist(work / 'files')}", "~callbacks.tensorboard", *AUGMENTED)
+def test_an_augmented_run_that_is_resumed_ends_as_if_never_stopped(work):
+    words = ("data=mnist", f"data.root={write_mnist(work / 'files')}", *AUGMENTED, "model=mlp", "model.hidden=[8]")
 
     def train(folder: str, *changes: str) -> None:
-        answer = dltrain(*words, "model.hidden=[8]", "trainer.batch_size=8", f"run_dir={work / folder}", *changes)
-        assert answer.code == 0, answer.err
+        training.train(work / folder, *words, "trainer.batch_size=8", *changes, callbacks=("checkpoint",))
 
     def losses(folder: str) -> list[float]:
         lines = (work / folder / "metrics.jsonl").read_text().splitlines()
@@ -123,7 +123,7 @@ def test_an_augmented_run_that_is_resumed_ends_as_if_never_stopped(dltrain, work
 
     train("whole", "trainer.max_epochs=4")
     train("halved", "trainer.max_epochs=2")
-    assert dltrain("resume", work / "halved", "trainer.max_epochs=4").code == 0
+    assert training.resume(work / "halved", "trainer.max_epochs=4") is not None
     assert losses("halved") == losses("whole") and len(losses("whole")) == 4
     train("plain", "trainer.max_epochs=4", *(f"{word.partition('=')[0]}=0" for word in AUGMENTED if "flip" not in word))
     assert losses("plain") != losses("whole")

@@ -316,6 +316,8 @@ def test_a_column_of_words_is_no_series(settings_of, tmp_path):
 
 # --- real series ------------------------------------------------------------------------------------------
 
+QUICK = ("device=cpu", "device.threads=1", "report=false", "~callbacks.tensorboard")
+
 
 @pytest.mark.parametrize(
     ("name", "overrides"),
@@ -327,8 +329,8 @@ def test_a_column_of_words_is_no_series(settings_of, tmp_path):
 )
 def test_real_series_train_for_two_epochs_by_the_command(dltrain, name, overrides):
     path = realdata.need(name)
-    short = ["trainer.max_epochs=2", "trainer.batch_size=128", "device=cpu", "device.threads=1"]
-    answer = dltrain("data=series_csv", f"data.path={path}", *overrides, *short)
+    short = ["trainer.max_epochs=2", "trainer.batch_size=128"]
+    answer = dltrain("data=series_csv", f"data.path={path}", *overrides, *short, *QUICK)
     assert answer.code == 0, answer.err
     assert "reached max_epochs=2" in answer.out
 
@@ -337,7 +339,7 @@ def test_a_network_foretells_airline_passengers_better_than_the_last_value(dltra
     path = realdata.need("series/airline_passengers.csv")
     answer = dltrain(
         *("data=series_csv", f"data.path={path}", "data.window=12", "data.differences=true", "data.test_fraction=0"),
-        *("model=mlp", "trainer.max_epochs=60", "device=cpu", "device.threads=1"),
+        *("model=mlp", "trainer.max_epochs=60", *QUICK),
     )
     assert answer.code == 0, answer.err
     naive = float(re.search(r"would give a validation mae of ([\d.]+)", answer.err)[1])

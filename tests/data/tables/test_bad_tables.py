@@ -174,12 +174,12 @@ CASES: dict[str, tuple[bytes | str, list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_table_is_refused(dltrain, work, case):
+def test_a_bad_table_is_refused(attempt, work, case):
     content, words, error = CASES[case]
     (work / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     target = [] if any(word.startswith("data.target=") for word in words) else ["data.target=y"]
     before = tree(work)
-    answer = dltrain("data=csv", "data.path=t.csv", *target, *words, *QUICK)
+    answer = attempt("data=csv", "data.path=t.csv", *target, *words)
     assert answer.err == f"error: {error}\n"
     assert (answer.code, answer.out) == (3, "")
     assert tree(work) == before
@@ -225,12 +225,12 @@ OTHER_FILES = {
 
 
 @pytest.mark.parametrize("case", OTHER_FILES)
-def test_a_test_file_that_does_not_fit_is_refused(dltrain, work, case):
+def test_a_test_file_that_does_not_fit_is_refused(attempt, work, case):
     content, error = OTHER_FILES[case]
     (work / "t.csv").write_text(GOOD)
     (work / "o.csv").write_text(content)
     before = tree(work)
-    answer = dltrain("data=csv", "data.path=t.csv", "data.target=y", "data.test_path=o.csv", *QUICK)
+    answer = attempt("data=csv", "data.path=t.csv", "data.target=y", "data.test_path=o.csv")
     assert answer.err == f"error: {error}\n"
     assert answer.code == 3 and tree(work) == before
 

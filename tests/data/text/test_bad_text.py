@@ -151,13 +151,13 @@ BAD: dict[str, tuple[str | bytes | None, tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_the_mistake_is_named_and_nothing_is_written(dltrain, work, name):
+def test_the_mistake_is_named_and_nothing_is_written(attempt, work, name):
     content, arguments, message = BAD[name]
     if content is not None:
         (work / "in.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
         (work / "test.csv").write_text("text,label\na,x\nb,yy\n", encoding="utf-8")
     before = tree(work)
-    answer = dltrain(*arguments, "model=lstm")
+    answer = attempt(*arguments, "model=lstm")
     assert answer.code == 3, answer.err
     assert answer.err == f"error: {message.replace('{folder}', str(work))}\n"
     assert answer.out == "" and tree(work) == before

@@ -198,7 +198,8 @@ def test_real_questions_train_through_the_command_line(dltrain):
     path = realdata.need("korean/ChatbotData.csv")
     answer = dltrain(
         "data=text_csv", f"data.path={path}", "data.text=Q", "data.target=label", "data.form=multi_hot",
-        "data.vocabulary_size=1000", "model=linear", "trainer.max_epochs=2", "~callbacks.tensorboard",
+        "data.vocabulary_size=1000", "model=linear", "trainer.max_epochs=2", "report=false",
+        "~callbacks.tensorboard",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     assert "text_csv: 3 classes from 1000" in answer.out + answer.err

@@ -266,7 +266,7 @@ def test_a_streamed_text_trains_through_the_command_line(dltrain, work):
     (work / "my.txt").write_text(THREE_LINES * 30, encoding="utf-8")
     answer = dltrain(
         "data=text", "data.path=my.txt", "data.form=stream", "data.block=16", "model=gru", "model.hidden=16",
-        "trainer.max_epochs=2", "~callbacks.tensorboard",
+        "trainer.max_epochs=2", "report=false", "~callbacks.tensorboard",
     )  # fmt: skip
     assert answer.code == 0, answer.err
 
