@@ -45,7 +45,7 @@ def test_the_asked_updates_are_in_the_trace_and_no_others(warmup, tmp_path, log)
     table = (tmp_path / "profile" / "steps-4-to-6.txt").read_text(encoding="utf-8")
     assert table.startswith("steps 4 to 6, most expensive operators first\n") and "aten::addmm" in table
     said = log().splitlines()
-    assert said[0].startswith("profiled steps 4 to 6: ") and " ms a step; aten::" in said[0]
+    assert said[0].startswith("profiled steps 4 to 6: ") and " ms a step; " in said[0] and "aten::" in said[0]
     assert said[1:] == [f"profile {tmp_path}/profile/steps-4-to-6.pt.trace.json.gz; open it in https://ui.perfetto.dev"]
 
 

@@ -206,6 +206,7 @@ def test_two_epochs(dltrain, work, monkeypatch, name):
     words = PREPARE.get(name, _nothing)(work)
     answer = dltrain(f"data={name}", *words, *QUICK)
     assert answer.code == 0, answer.err
+    assert "reached max_epochs=2" in answer.out
     result = json.loads((work / "run" / "result.json").read_text())
     assert result["status"] == "done" and result["epochs"] == 2
     assert np.isfinite(result["last"]["train/loss"]) and np.isfinite(result["last"]["val/loss"])

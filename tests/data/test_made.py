@@ -72,10 +72,3 @@ def test_scaling_is_learned_from_the_training_points_alone(settings_of):
     assert (data.train.inputs.min(), data.train.inputs.max()) == (0, 1)
     assert (data.train.targets.min(), data.train.targets.max()) == (0, 1)
     assert data.validation.targets.max() > 1 or data.validation.targets.min() < 0 or data.validation.inputs.max() > 1
-
-
-@pytest.mark.parametrize("name", ["line_8", "line_noise", "sine"])
-def test_each_trains_for_two_epochs_by_the_command(dltrain, name):
-    answer = dltrain(f"data={name}", "trainer.max_epochs=2", "device=cpu", "report=false", "~callbacks.tensorboard")
-    assert answer.code == 0, answer.err
-    assert "reached max_epochs=2" in answer.out
