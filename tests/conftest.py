@@ -37,15 +37,20 @@ def _a_cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
         yield
 
 
-@pytest.fixture(autouse=True)
-def _components_of_a_test_go_with_it():
-    """Takes back what a test registers, so that no other test finds it."""
+@pytest.fixture(scope="session", autouse=True)
+def _own_components():
+    """What dltrain registers itself, before any test or fixture adds to it."""
     for kind in registry.BUILT_IN:
         registry.names(kind)
-    before = dict(registry._entries)
+    return dict(registry._entries)
+
+
+@pytest.fixture(autouse=True)
+def _components_of_a_test_go_with_it(_own_components):
+    """Takes back what a test, or a fixture that it shares with others, registers, so that no other test finds it."""
     yield
     registry._entries.clear()
-    registry._entries.update(before)
+    registry._entries.update(_own_components)
 
 
 @pytest.fixture(scope="session")
