@@ -101,6 +101,7 @@ class Trainer:
         self.loss: torch.Tensor | None = None
         self.stop_reason: str | None = None
         self.interrupted_by: int | None = None
+        self._is_interrupted = False
         self.time_is_up = False
         self.rollback_rate: float | None = None
         self.completed = False
@@ -183,7 +184,7 @@ class Trainer:
 
     def _finish(self) -> None:
         """Logs what is still due, then evaluates the test split with the best weights."""
-        if self.interrupted_by is not None or self.time_is_up:
+        if self._is_interrupted or self.time_is_up:
             self._fire("on_checkpoint")
             self._fire("on_fit_end")
             return
@@ -213,7 +214,11 @@ class Trainer:
     # --- its parts ----------------------------------------------------------------------------------------
 
     def request_stop(self, reason: str, signal_number: int | None = None) -> None:
-        """Asks the loop to stop after the current step; the first reason stands."""
+        """Asks the loop to stop after the current step; the first reason stands.
+
+        A signal that comes when the training has been asked to end for another reason finds nothing more to train.
+        """
+        self._is_interrupted = self._is_interrupted or (signal_number is not None and self.stop_reason is None)
         self.stop_reason = self.stop_reason or reason
         self.interrupted_by = self.interrupted_by or signal_number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import signal
 from dataclasses import asdict, replace
 
 import pytest
@@ -405,6 +406,23 @@ def test_a_callback_can_ask_to_stop_and_the_first_reason_stands(monkeypatch, tmp
     trainer.fit()
     assert trainer.state.step == 1 and trainer.stop_reason == "enough at step 1"
     assert rows_of(tmp_path)[-1]["partial"] is True
+
+
+@pytest.mark.parametrize("order", ["a signal last", "a signal first"])
+def test_a_signal_that_comes_after_the_end_was_decided_interrupts_nothing(order, tmp_path, monkeypatch):
+    class Stops(Callback):
+        def on_validation_end(self, trainer):
+            asked = [("enough", None), ("stopped by SIGTERM", signal.SIGTERM)]
+            for reason, number in asked if order == "a signal last" else reversed(asked):
+                trainer.request_stop(reason, number)
+
+    register_callback(monkeypatch, Stops, "stops")
+    trainer = build_trainer(tmp_path, "data=iris", "model=linear", "trainer.max_epochs=9", callbacks=("stops",))
+    trainer.fit()
+    assert trainer.state.epoch == 1 and trainer.interrupted_by == signal.SIGTERM
+    is_last = order == "a signal last"
+    assert trainer.completed == is_last and bool(trainer.test_figures) == is_last
+    assert trainer.stop_reason == ("enough" if is_last else "stopped by SIGTERM")
 
 
 # --- a loss that is NaN or infinite -----------------------------------------------------------------------
