@@ -174,6 +174,7 @@ def _evaluation_advice(parts: Parts, step: steps.Step, folder: Path) -> str:
     fitting = first_that(lambda count: _evaluates_all(parts, step, count), halves_of(size)[1:])
     if fitting is None:
         return _too_large(parts, step)
+    fitting = max(1, fitting // 2)  # the process that goes on reads a checkpoint besides, and may find less room
     return (
         f"It was in an evaluation, for which {fitting} samples at once fit. Go on with: dltrain resume {folder} "
         f"trainer.evaluation_batch_size={fitting}"
