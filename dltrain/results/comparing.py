@@ -15,16 +15,13 @@ from dltrain.errors import ConfigError, did_you_mean
 from dltrain.history import Row
 from dltrain.results import columns, folders, labels, reading
 from dltrain.results.keys import differing_in, is_untold, spelled
-from dltrain.results.record import DEFAULT_METRIC, Run, monitor_of
+from dltrain.results.record import DATA, DEFAULT_METRIC, Run, monitor_of
 from dltrain.results.significance import SEED, Group, Test, between
 from dltrain.run_folder import RunFolder
 from dltrain.saved import saved_config
 
 # Each run has a letter, which stands for it in tables and curves.
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
-
-# What says which samples a run is evaluated on.
-_DATA = ("data.name", "data.path", "data.target")
 
 # What the curves may go by.
 AXES = ("epoch", "step", "seconds")
@@ -119,7 +116,7 @@ def compare(runs: Sequence[Run], metric: str | None, axis: str) -> Comparison:
     compared = [Compared(*each) for each in zip(runs, letters, told, configs, rows, strict=True)]
     chosen = _metric(compared, metric)
     groups = grouped(compared, chosen)
-    is_mixed = len({tuple(spelled(config.get(key)) for key in _DATA) for config in configs}) > 1
+    is_mixed = len({tuple(spelled(config.get(key)) for key in DATA) for config in configs}) > 1
     tests = [] if is_mixed else between(groups)
     return Comparison(compared, differing_in(configs), chosen, axis, groups, tests, is_mixed)
 

@@ -14,7 +14,7 @@ from dltrain import run_folder
 from dltrain.errors import ConfigError, DltrainError, MachineError
 from dltrain.results import columns, folders
 from dltrain.results.keys import spelled
-from dltrain.results.record import Run, goodness
+from dltrain.results.record import DATA, MISSING, Run, goodness
 from dltrain.results.selection import select
 
 CHECKPOINTS = "checkpoints"
@@ -94,7 +94,8 @@ def plan(rule: Rule) -> Plan:
         key = selection.keys.find(rule.by)
         best, others = _best(runs, key, rule.keep_best)
         found.kept += [f"{run.path} stays: it is among the best {rule.keep_best}" for run in best]
-        found.kept += [f"{run.path} stays: it has no {key}" for run in runs if run not in best and run not in others]
+        known = {run.path for run in (*best, *others)}
+        found.kept += [f"{run.path} stays: it has no {key}" for run in runs if run.path not in known]
         runs = others
     if rule.checkpoints_only:
         for run in runs:
@@ -124,17 +125,19 @@ def _best(runs: Sequence[Run], key: str, count: int) -> tuple[list[Run], list[Ru
             f"--keep-best: the runs are called best by several figures: {', '.join(metrics)}. Name one: "
             f"--by {metrics[0]}"
         )
-    data = sorted({spelled(run.setting("data.name")) for run in runs if goodness(run, key) is not None})
-    if len(data) > 1:
-        raise ConfigError(
-            f"--keep-best: the runs are of several data sets, whose figures do not compare: {', '.join(data)}. Choose "
-            f"one, such as data={data[0]}"
-        )
     known = [(value, run) for run in runs if (value := goodness(run, key)) is not None]
+    for setting in DATA:
+        found = sorted({spelled(value) for _, run in known if (value := run.setting(setting)) is not MISSING})
+        if len(found) > 1:
+            raise ConfigError(
+                f"--keep-best: the runs are of several data sets, whose figures do not compare: {', '.join(found)}. "
+                f"Choose one, such as {setting.removesuffix('.name')}={found[0]}"
+            )
     if runs and not known:
         raise ConfigError(f"--by {key}: none of the runs has such a figure")
     best = [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)[:count]]
-    return best, [run for _, run in known if run not in best]
+    paths = {run.path for run in best}
+    return best, [run for _, run in known if run.path not in paths]
 
 
 def _whole_sweeps(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -31,6 +31,9 @@ FACTS = {
 # Where nothing else is said, a run is best by this.
 DEFAULT_METRIC = "val/loss"
 
+# What says which samples a run is evaluated on: figures of others do not compare.
+DATA = ("data.name", "data.path", "data.target")
+
 
 @dataclass
 class Run:

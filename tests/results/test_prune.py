@@ -75,6 +75,10 @@ def test_the_best_are_found_among_figures_that_compare(four):
     with pytest.raises(ConfigError, match=r"of several data sets, .*: digits, iris\. Choose one, such as data=digits"):
         planned(keep_best=1)
     assert planned("data=iris", keep_best=1) == ["r0", "r1", "r2"]
+    for name in ("a", "b"):
+        make_run(DAY / f"csv-{name}", [1.0, 0.5], data="csv", data__path=f"{name}.csv")
+    with pytest.raises(ConfigError, match=r": a\.csv, b\.csv\. Choose one, such as data\.path=a\.csv"):
+        planned("data=csv", keep_best=1)
     best = {"metric": "val/accuracy", "value": 0.9, "epoch": 2}
     make_run(DAY / "by-accuracy", [1.0, 0.5], result=result_of(rows_of([1.0, 0.5]), best=best))
     with pytest.raises(ConfigError, match=r"several figures: val/accuracy, val/loss\. Name one: --by val/accuracy"):
