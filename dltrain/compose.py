@@ -1,4 +1,4 @@
-"""YAML files and overrides to one plain config, through Hydra. The only module that imports it.
+"""YAML files and overrides to one plain config, through Hydra, and what is told of mistakes in them.
 
 It stands apart from ``cli.py`` so that the verbs which need no config start without Hydra.
 """
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dltrain import config, config_files, hydra_checks, interpolation
+from dltrain import config, config_files
 from dltrain.config import suggestion
+from dltrain.derivation import derive
 from dltrain.errors import ConfigError, did_you_mean
+from dltrain.hydra_config import Composed, container_of, searching, unresolved
 from dltrain.overrides import apart, check_syntax, first_line, parse, put, quote
 
 # What Hydra, OmegaConf and PyYAML raise for YAML files and overrides that cannot be used.
@@ -32,14 +29,6 @@ _UNUSABLE = (
     *(HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError, RecursionError),
     TypeError,  # of a list in the list of a group's options: scheduler=[[cosine]]
 )
-
-
-@dataclass(frozen=True)
-class Composed:
-    """A composed config as plain values, and which option of each group it was made of."""
-
-    container: dict[str, Any]
-    choices: dict[str, str]
 
 
 def compose(overrides: list[str], config_dirs: list[Path] | None = None, root: Path | None = None) -> Composed:
@@ -56,96 +45,38 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None, root: P
     groups, overrides = apart(overrides)
     quoted = [quote(override) for override in overrides]
     check_syntax(quoted)
-    with _hydra(folders, root):
+    with searching(folders):
         try:
-            composed = _plain(_compose(quoted))
-            for key, value in groups:
-                put(composed.container, key.split("."), value)
-            for override in parse(quoted):  # Hydra tells of one option chosen, and nothing of a list of them
-                if override.key_or_group in config_files.GROUPS and isinstance(override.value(), list):
-                    composed.choices[override.key_or_group] = str(override.value())
-            return composed
+            composed = _composed(quoted, root)
         except _UNUSABLE as error:
-            problems = _diagnose(quoted, folders)
+            problems = _diagnose(quoted, root)
             raise ConfigError(*(problems or [_explained(error)])) from error
+    for key, value in groups:
+        put(composed.container, key.split("."), value)
+    for override in parse(quoted):  # Hydra tells of one option chosen, and nothing of a list of them
+        if override.key_or_group in config_files.GROUPS and isinstance(override.value(), list):
+            composed.choices[override.key_or_group] = str(override.value())
+    return composed
 
 
-def _compose(overrides: list[str]) -> DictConfig:
-    return hydra.compose(config_files.ENTRY, overrides, return_hydra_config=True)
+def _composed(overrides: list[str], root: Path | None) -> Composed:
+    with contextlib.suppress(*_UNUSABLE, KeyError):  # a mistake, or something of which Hydra has to judge
+        return derive(overrides, root)
+    found = unresolved(overrides, root)
+    return Composed(container_of(found.config), found.choices)
 
 
-@contextlib.contextmanager
-def _hydra(folders: list[Path], root: Path | None = None) -> Iterator[None]:
-    """Starts Hydra over the config folders, and leaves no global state behind."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    GlobalHydra.instance().clear()
-    configs = str(root or config_files.config_dir())
-    with searching(folders), hydra.initialize_config_dir(configs, version_base="1.3", job_name="dltrain"):
-        yield
+def with_values(overrides: list[str], values: dict[str, str], root: Path | None = None) -> dict[str, Any]:
+    """Returns the config of overrides and of one point of what is searched.
 
-
-@contextlib.contextmanager
-def searching(folders: list[Path]) -> Iterator[None]:
-    """Puts folders before those of ``DLTRAIN_CONFIG_PATH``, where the search-path plugin finds them.
-
-    Raises:
-        ConfigError: one of them all does not exist.
-    """
-    for folder in [*folders, *config_files.user_dirs()]:
-        if not folder.is_dir():
-            raise ConfigError(f"the config folder {folder} does not exist (--config-dir or DLTRAIN_CONFIG_PATH)")
-    hydra_checks.check_files([*folders, *config_files.user_dirs()])
-    before = os.environ.get("DLTRAIN_CONFIG_PATH")
-    if folders:
-        paths = [str(folder) for folder in folders] + ([before] if before else [])
-        os.environ["DLTRAIN_CONFIG_PATH"] = os.pathsep.join(paths)
-    try:
-        yield
-    finally:
-        if folders:
-            if before is None:
-                os.environ.pop("DLTRAIN_CONFIG_PATH", None)
-            else:
-                os.environ["DLTRAIN_CONFIG_PATH"] = before
-
-
-def _plain(config: DictConfig) -> Composed:
-    choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
-    return Composed(container_of(_without_hydra(config)), choices)
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    settings = OmegaConf.to_container(config.hydra)
-    assert isinstance(settings, dict)
-    hydra_checks.check({str(key): value for key, value in settings.items()})
-    OmegaConf.set_readonly(config, False)
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
-    return config
-
-
-def unresolved(overrides: list[str], config_dirs: list[Path], root: Path | None) -> DictConfig:
-    """Returns what ``compose`` makes plain values of, its interpolations as they stand; for overrides that it takes."""
-    with _hydra(config_dirs, root):
-        return _without_hydra(_compose([quote(override) for override in overrides]))
-
-
-def container_of(config: DictConfig) -> dict[str, Any]:
-    """Returns a config as plain values, interpolations resolved but for those of the environment.
+    Args:
+        values: text that stands after ``key=``.
+        root: as of ``compose``.
 
     Raises:
-        ConfigError: a value is missing (``???``), or an interpolation leads nowhere.
+        ConfigError: as ``compose``.
     """
-    try:
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise ConfigError(*(f"{key}: no value. Set {key}=..., or give it in the YAML file" for key in missing))
-        container = interpolation.plain(config)
-    except RecursionError as error:
-        raise ConfigError("the config has an interpolation that leads back to itself") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {interpolation.why(error) or first_line(error)}") from error
-    return {str(key): value for key, value in container.items()}
+    return compose([*overrides, *(f"{key}={value}" for key, value in values.items())], root=root).container
 
 
 def override_values(container: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -214,7 +145,7 @@ def _chosen_anew(override: Override, container: dict[str, Any]) -> dict[str, Any
 # --- mistakes ---------------------------------------------------------------------------------------------
 
 
-def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
+def _diagnose(overrides: list[str], root: Path | None) -> list[str]:
     """Looks at each override by itself, and returns a line for each mistake; Hydra reports the first only."""
     problems: list[str] = []
     groups: list[str] = []
@@ -224,7 +155,7 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
         if override.is_sweep_override():
             problems.append(f"'{text}' has several values: a multirun needs -m, as in 'dltrain -m {text}'")
         elif name in config_files.GROUPS or "/" in name or "@" in name:
-            mistake = _group_mistake(name, override, folders)
+            mistake = _group_mistake(name, override)
             if mistake:
                 problems.append(mistake)
             else:
@@ -234,7 +165,7 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
         else:
             values.append(override)
     try:
-        known = list(config_files.flatten(_plain(_compose(groups)).container))
+        known = list(config_files.flatten(_composed(groups, root).container))
     except _UNUSABLE as error:
         return problems or [_explained(error)]
     usable = list(groups)
@@ -249,7 +180,7 @@ def _diagnose(overrides: list[str], folders: list[Path]) -> list[str]:
             hint = f" It belongs to {listed}." if options else None
             problems.append(f"no setting '{key}'.{hint or suggestion(key, [*known, *config_files.GROUPS])}")
     with contextlib.suppress(*_UNUSABLE):
-        problems += _mistakes_of(_plain(_compose(usable)).container)
+        problems += _mistakes_of(_composed(usable, root).container)
     return problems
 
 
@@ -271,7 +202,7 @@ def _mistakes_of(container: dict[str, Any]) -> list[str]:
     return []
 
 
-def _group_mistake(group: str, override: Override, folders: list[Path]) -> str | None:
+def _group_mistake(group: str, override: Override) -> str | None:
     if group not in config_files.GROUPS:
         known_groups = [*config_files.GROUPS, "hydra/launcher", "hydra/sweeper"]
         plain = group.partition("@")[0].partition(":")[0]
@@ -280,7 +211,7 @@ def _group_mistake(group: str, override: Override, folders: list[Path]) -> str |
     if override.is_delete():
         return None
     names = override.value()
-    known = config_files.options(group, [*folders, *config_files.user_dirs()])
+    known = config_files.options(group)
     for name in names if isinstance(names, list) else [names]:
         if name is not None and str(name) not in known:
             return f"no {group} named '{name}'.{did_you_mean(str(name), known)}"

@@ -1,94 +1,159 @@
 """Configs that differ in few values, as the trials of a sweep do: composed once, and each derived from that.
 
-Composing reads and merges dozens of YAML files, which takes as long as many a small network trains.
+Composing reads and merges dozens of YAML files, which takes as long as many a small network trains. So what is composed
+of the options of the groups is kept, until a YAML file is changed, and the values of single settings are put into it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
 
-from dltrain import compose, config_files
-from dltrain.errors import ConfigError
-from dltrain.overrides import apart, parse, put, quote
+from dltrain import config_files, hydra_config
+from dltrain.hydra_config import Composed, Unresolved
+from dltrain.overrides import parse
 
+# So many composed configs are kept; each takes about half a megabyte.
+_MOST_KEPT = 32
 
-class Template:
-    """Composes configs of the same overrides and other values of some keys."""
-
-    def __init__(self, overrides: list[str], config_dirs: list[Path], root: Path | None = None) -> None:
-        """
-        Args:
-            config_dirs, root: as of ``compose.compose``.
-        """
-        self._overrides, self._config_dirs, self._root = overrides, config_dirs, root
-        self._composed: dict[tuple[str, ...], _Composed] = {}  # by the options of groups among the values
-
-    def with_values(self, values: dict[str, str]) -> dict[str, Any]:
-        """Returns the plain values that ``compose.compose`` would return.
-
-        Args:
-            values: text that stands after ``key=``.
-
-        Raises:
-            ConfigError: as ``compose.compose``.
-        """
-        texts = [f"{key}={value}" for key, value in values.items()]
-        try:
-            return self._derived(texts)
-        except (HydraException, OmegaConfBaseException, YAMLError, ConfigError, KeyError, ValueError, OSError):
-            # What cannot be derived is composed, which also finds what to say of a mistake.
-            return compose.compose([*self._overrides, *texts], self._config_dirs, self._root).container
-
-    def _derived(self, texts: list[str]) -> dict[str, Any]:
-        fixed_groups, fixed = apart(self._overrides)
-        options = tuple(text for text in texts if _chooses(text))
-        if options not in self._composed:
-            self._composed[options] = _Composed(compose.unresolved([*fixed, *options], self._config_dirs, self._root))
-        groups, others = apart([text for text in texts if not _chooses(text)])
-        overrides = parse(list(map(quote, others)))
-        if any(override.is_sweep_override() for override in overrides):
-            raise ValueError("several values")
-        values = {override.key_or_group: override.value() for override in overrides}
-        container = self._composed[options].with_values(values)
-        for key, value in [*fixed_groups, *groups]:
-            put(container, key.split("."), value)
-        return container
+# A folder with more than so many folders in it is searched by Hydra alone: a look at it would take longer.
+_MOST_FOLDERS = 200
 
 
-class _Composed:
-    """A composed config."""
+def derive(overrides: list[str], root: Path | None = None) -> Composed:
+    """Returns the config that Hydra would compose; called within ``hydra_config.searching``.
 
-    def __init__(self, config: DictConfig) -> None:
-        self._config = config
-        raw = OmegaConf.to_container(config, resolve=False)
-        self._plain = None if _interpolates(raw) else compose.container_of(config)
+    Args:
+        overrides: as Hydra's grammar has them.
+        root: instead of dltrain's own YAML folder.
 
-    def with_values(self, values: dict[str, Any]) -> dict[str, Any]:
+    Raises:
+        KeyError: a setting is not there. What else is raised is as of ``hydra_config.unresolved``.
+        ValueError: an override has several values.
+    """
+    parsed = parse(overrides)
+    if any(override.is_sweep_override() for override in parsed):
+        raise ValueError("several values")
+    # What stands before a key is added or removed may be of that key, so the order is left to Hydra.
+    places = [place for place, override in enumerate(parsed) if not _sets_a_value(override)]
+    first = 1 + max((place for place in places if not _chooses(parsed[place])), default=-1)
+    fixed = overrides[:first] + [overrides[place] for place in places if place >= first]
+    base = _base(fixed, root)
+    values = [(o.key_or_group, o.value()) for place, o in enumerate(parsed) if place >= first and place not in places]
+    return Composed(base.with_values(values), dict(base.choices))
+
+
+def _chooses(override: Override) -> bool:
+    """Tells whether an override chooses an option of a group, which has the same meaning in each place."""
+    key = override.key_or_group
+    return key in config_files.GROUPS or "/" in key or "@" in key
+
+
+def _sets_a_value(override: Override) -> bool:
+    """Tells whether an override sets a setting that is there, or of one that may be there adds names and values."""
+    is_value = not _chooses(override) and override.key_or_group.partition(".")[0] != "hydra"
+    adds_names = override.is_force_add() and isinstance(override.value(), dict)
+    return is_value and (adds_names or not (override.is_add() or override.is_delete()))
+
+
+# --- what is kept -----------------------------------------------------------------------------------------
+
+_kept: dict[tuple[Any, ...], _Base] = {}
+
+
+def _base(overrides: list[str], root: Path | None) -> _Base:
+    """Returns the config that others are derived from; of the same YAML files it is composed once."""
+    contents = _contents([*config_files.user_dirs(), root or config_files.config_dir()])
+    key = (*overrides, contents)
+    base = _kept.pop(key, None)
+    if base is None:
+        unresolved = hydra_config.unresolved(overrides, root)
+        base = _Base(unresolved)
+        if contents is None or unresolved.searches_elsewhere:
+            return base
+    _kept[key] = base  # as the last, which goes last
+    while len(_kept) > _MOST_KEPT:
+        del _kept[next(iter(_kept))]
+    return base
+
+
+def _contents(folders: list[Path]) -> str | None:
+    """Returns a hash of the YAML files of some folders, with their order; None where there is too much to look at.
+
+    A copy of a folder, as a sweep keeps one, counts as the folder itself.
+    """
+    found = hashlib.sha256()
+    try:
+        for folder in folders:
+            for file in _yaml_files(folder, [0]):
+                status = file.stat()
+                changing = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                line = f"{file.path[len(str(folder)) :]}\0{_hashed(file.path, *changing)}\n"
+                found.update(line.encode("utf-8", "surrogateescape"))
+            found.update(b"\n")
+    except (OSError, _TooMuch):  # a file that cannot be read is told by Hydra, where it is one that is needed
+        return None
+    return found.hexdigest()
+
+
+class _TooMuch(Exception):
+    """There are too many folders to look at."""
+
+
+def _yaml_files(folder: str | Path, seen: list[int]) -> Iterator[os.DirEntry[str]]:
+    """Yields the YAML files of a folder and of those below it, in the order of their names."""
+    seen[0] += 1
+    if seen[0] > _MOST_FOLDERS:
+        raise _TooMuch
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name.endswith((".yaml", ".yml")):
+            yield entry
+        elif entry.is_dir():
+            yield from _yaml_files(entry.path, seen)
+
+
+@functools.lru_cache(maxsize=4096)
+def _hashed(path: str, *_: int) -> str:
+    """Returns the hash of a file; the numbers are of what changes when the file is written."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+class _Base:
+    """A composed config, from which others are derived."""
+
+    def __init__(self, unresolved: Unresolved) -> None:
+        self._config, self.choices = unresolved.config, unresolved.choices
+        raw = OmegaConf.to_container(self._config, resolve=False)
+        self._plain = None if _interpolates(raw) else hydra_config.container_of(self._config)
+
+    def with_values(self, values: list[tuple[str, Any]]) -> dict[str, Any]:
         """
         Raises:
             KeyError: it has no such key.
         """
-        is_plain = not any(isinstance(value, dict) or _interpolates(value) for value in values.values())
-        if self._plain is not None and is_plain:
+        if self._plain is not None and not any(isinstance(value, dict) or _interpolates(value) for _, value in values):
             with contextlib.suppress(KeyError):  # as of a place in a list
                 container = copy.deepcopy(self._plain)
-                for key, value in values.items():
+                for key, value in values:
                     _replace(container, key.split("."), value)
                 return container
         config = copy.deepcopy(self._config)
-        for key, value in values.items():
+        for key, value in values:
             if isinstance(OmegaConf.select(config, key, default=_NOT_THERE), _NotThere):
                 raise KeyError(key)
             OmegaConf.update(config, key, value, merge=True)
-        return compose.container_of(config)
+        return hydra_config.container_of(config)
 
 
 def _interpolates(value: Any) -> bool:
@@ -120,9 +185,3 @@ class _NotThere:
 
 
 _NOT_THERE = _NotThere()
-
-
-def _chooses(override: str) -> bool:
-    """Tells whether an override says more than the value of one setting, so that Hydra must compose with it."""
-    key = override.partition("=")[0]
-    return key in config_files.GROUPS or any(mark in key for mark in "/@+~:")

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dltrain import compose, config_files
+from dltrain import compose, config_files, hydra_config
 from dltrain.errors import ConfigError
 from dltrain.overrides import quote_each
 from dltrain.sweeps import parsing, planning
@@ -39,7 +39,7 @@ def show(what: str, overrides: list[str], folders: list[Path]) -> None:
     Raises:
         ConfigError: the overrides cannot be used.
     """
-    with compose.searching(folders):
+    with hydra_config.searching(folders):
         compose.compose([text for text in overrides if not text.startswith("hydra")])
         _hydra_main(["--cfg", what], overrides, config_files.config_dir(), lambda _: None)
 
@@ -62,7 +62,7 @@ def start(overrides: list[str], folders: list[Path]) -> SweepFolder:
     refined = planning.refined_sweep(given)
     if refined is not None:  # which was searched with YAML files of the user's, and modules that may lie beside them
         folders = [*folders, *refined.frozen_folders()]
-    with compose.searching(folders):
+    with hydra_config.searching(folders):
         modules = [str(user) for user in config_files.user_dirs()]
         plan = planning.plan(given, modules if refined is None else [*modules, *refined.read_plan().module_folders])
         sweep = SweepFolder.create(_given_folder(overrides), plan.sampler)

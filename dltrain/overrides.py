@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import re
 from typing import Any
 
@@ -30,7 +32,7 @@ def quote(override: str) -> str:
     if not equals or not value or value[0] in "'\"[{":
         return override
     try:
-        OverridesParser.create().parse_override(override)
+        _parsed(override)
     except HydraException:
         return f"{key}={_in_quotes(value)}"
     return override
@@ -55,7 +57,7 @@ def literal(value: Any) -> str:
     if not isinstance(value, str):
         return str(value)
     try:
-        override = OverridesParser.create().parse_override(f"x={value}")
+        override = _parsed(f"x={value}")
         is_same = not override.is_sweep_override() and override.value() == value
     except HydraException:
         is_same = False
@@ -64,7 +66,7 @@ def literal(value: Any) -> str:
 
 def value_of(text: str) -> Any:
     """Returns the value that stands after ``key=``, a single one."""
-    override = OverridesParser.create().parse_override(quote(f"x={text}").removeprefix("++"))
+    (override,) = parse([quote(f"x={text}").removeprefix("++")])
     return override.value()
 
 
@@ -120,7 +122,17 @@ def split(text: str) -> list[str]:
 
 
 def parse(overrides: list[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(overrides)
+    """
+    Raises:
+        HydraException: one cannot be read.
+    """
+    return [copy.deepcopy(_parsed(override)) for override in overrides]
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(override: str) -> Override:
+    """Parses an override, which takes half a millisecond, once for all who ask; what is returned is not changed."""
+    return OverridesParser.create().parse_override(override)
 
 
 def apart(overrides: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
@@ -134,7 +146,7 @@ def apart(overrides: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
         key, _, value = override.partition("=")
         if value[:1] in ("{", "[") and re.fullmatch(r"\+{0,2}[\w.]+", key):
             try:
-                OverridesParser.create().parse_override(override)
+                _parsed(override)
             except HydraException:
                 with contextlib.suppress(YAMLError, OmegaConfBaseException):  # which reads 1e-4 as a number, too
                     groups.append((key.lstrip("+"), _with_spaces(OmegaConf.to_container(OmegaConf.create(value)))))
@@ -171,7 +183,7 @@ def check_syntax(overrides: list[str]) -> None:
     problems = []
     for override in overrides:
         try:
-            OverridesParser.create().parse_override(override)
+            _parsed(override)
         except HydraException as error:
             if "=" in override:
                 typed = override.removeprefix("++")  # which quote() adds

@@ -6,7 +6,6 @@ The table is the one place to see them all; the exact messages of each are teste
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import fcntl
 import gzip
@@ -31,7 +30,7 @@ import pytest
 from commandline import QUICK
 from pictures import MNIST_FILES, bomb, cifar_contents, encoded, idx, pixels, write_folder, write_mnist, write_tar
 
-from dltrain import cli, compose
+from dltrain import cli
 
 Make = Callable[[Path], object]
 SECONDS = 5.0
@@ -423,24 +422,6 @@ def told(dltrain, work):
         assert contents(work) == before
 
     return run
-
-
-@pytest.fixture(autouse=True, scope="module")
-def the_same_is_composed_once():
-    """What many of the command lines have alike, as those of one table after another; mistakes are not kept."""
-    real, known = compose.compose, {}
-
-    def once(overrides, config_dirs=None, root=None):
-        if config_dirs:
-            return real(overrides, config_dirs, root)
-        key = (*overrides, root)
-        if key not in known:
-            known[key] = real(overrides, config_dirs, root)
-        return copy.deepcopy(known[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compose, "compose", once)
-        yield
 
 
 @pytest.mark.parametrize("name", TABLE)

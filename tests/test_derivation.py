@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,21 +11,46 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from dltrain import compose
-from dltrain.derivation import Template
+from dltrain import compose, config_files, derivation, hydra_config
 from dltrain.errors import ConfigError
 from dltrain.run import dump_yaml
 
 FIXED = ["data=csv", "data.target=가격", "~callbacks.tensorboard", "trainer.batch_size=16"]
 
 
-def composed(overrides: list[str], values: dict[str, str], folders: list[Path]) -> str:
-    return dump_yaml(
-        compose.compose([*overrides, *(f"{key}={text}" for key, text in values.items())], folders).container
-    )
+def by_hydra(overrides: list[str], folders: list[Path] | None = None) -> str:
+    """Returns what Hydra composes of overrides, nothing derived."""
+
+    def refuse(*_):
+        raise KeyError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "derive", refuse)
+        return dump_yaml(compose.compose(overrides, folders).container)
 
 
-TEMPLATE = Template(FIXED, [])
+def derived(overrides: list[str], folders: list[Path] | None = None) -> str:
+    return dump_yaml(compose.compose(overrides, folders).container)
+
+
+def words(values: dict[str, str]) -> list[str]:
+    return [f"{key}={text}" for key, text in values.items()]
+
+
+@pytest.fixture
+def composings(monkeypatch) -> list[list[str]]:
+    """What Hydra is asked to compose, with nothing composed before."""
+    real, asked = hydra_config.unresolved, []
+
+    def noted(overrides, root=None):
+        asked.append(overrides)
+        return real(overrides, root)
+
+    for module in (hydra_config, compose):
+        monkeypatch.setattr(module, "unresolved", noted)
+    monkeypatch.setattr(derivation, "_kept", {})
+    return asked
+
 
 VALUES = {
     "numbers, one of them in quotes": {"optimizer.lr": "3e-4", "trainer.max_epochs": "7", "data.target": "'1'"},
@@ -61,26 +87,68 @@ VALUES = {
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_it_is_what_composing_gives_and_not_composed_anew(kind, monkeypatch):
-    expected = composed(FIXED, VALUES[kind], [])
-    monkeypatch.setattr(compose, "compose", lambda *_: pytest.fail("it was composed, and not derived"))
-    assert dump_yaml(TEMPLATE.with_values(VALUES[kind])) == expected
+def test_it_is_what_composing_gives_and_not_composed_anew(kind, composings):
+    overrides = [*FIXED, *words(VALUES[kind])]
+    assert derived(overrides) == by_hydra(overrides)
+    composings.clear()
+    derived(overrides)
+    assert composings == []
+
+
+def test_values_of_single_settings_are_not_composed(composings):
+    for overrides in ([], ["optimizer.lr=1"], ["optimizer.lr=2", "seed=3"], ["data.columns={zip: skip}"]):
+        compose.compose(["data=csv", *overrides])
+    assert composings == [["data=csv"]]
+
+
+ORDERS = {
+    "the last of two values": ["trainer.batch_size=1", "trainer.batch_size=2"],
+    "names on names": ["data.columns={zip: skip}", "data.columns={zip: category, year: number}"],
+    "a name, and then names": ["data.columns={zip: skip}", "data.columns.zip=id", "++data.columns={zip: category}"],
+    "names, and then a name": ["data.columns={zip: skip}", "data.columns.zip=id"],
+    "set, and removed": ["callbacks.tensorboard.graph=false", "~callbacks.tensorboard"],
+    "added, and set": ["+optimizer.mine=1", "optimizer.mine=2"],
+    "forced, and set": ["++optimizer.lr=1", "optimizer.lr=2"],
+    "set, and forced": ["optimizer.lr=2", "++optimizer.lr=1"],
+    "set, and an option chosen": ["optimizer.nesterov=true", "optimizer=sgd"],
+    "an option twice": ["optimizer=sgd", "optimizer=rmsprop"],
+    "an experiment, and what differs": ["experiment=iris_softmax", "optimizer.lr=0.5", "model=mlp", "~model.init"],
+    "a setting of Hydra's": ["hydra.job.name=mine", "seed=2"],
+    "a package of Hydra's": ["optimizer.lr=3", "+model@extra=mlp"],
+}
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_overrides_hold_in_their_order(kind):
+    overrides = ["data=csv", *ORDERS[kind]]
+    assert derived(overrides) == by_hydra(overrides)
+
+
+WRONG_ORDERS = {
+    "removed, and set": ["~callbacks.tensorboard", "callbacks.tensorboard.graph=false"],
+    "set, and added": ["optimizer.mine=2", "+optimizer.mine=1"],
+    "removed twice": ["~callbacks.tensorboard", "~callbacks.tensorboard"],
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_ORDERS)
+def test_a_wrong_order_is_told_as_composing_tells_it(kind):
+    overrides = ["data=csv", *WRONG_ORDERS[kind]]
+    assert message_of(derived, overrides) == message_of(by_hydra, overrides)
 
 
 def test_one_does_not_change_the_next():
-    before = dump_yaml(TEMPLATE.with_values({}))
-    changed = TEMPLATE.with_values({"model.hidden": "[1]", "data.columns": "{방수: skip}", "data.target": "other"})
-    changed["model"]["hidden"].append(2)
-    changed["callbacks"].clear()
-    assert dump_yaml(TEMPLATE.with_values({})) == before
-    assert TEMPLATE.with_values({"data.columns": "{동네: id}"})["data"]["columns"] == {"동네": "id"}
-
-
-def test_groups_that_are_fixed_stay_beside_those_that_are_swept():
-    fixed, values = ["data=csv", "data.columns={방수: skip, 동네: number}"], {"data.columns": "{동네: category}"}
-    container = Template(fixed, []).with_values(values)
-    assert dump_yaml(container) == composed(fixed, values, [])
-    assert container["data"]["columns"] == {"방수": "skip", "동네": "category"}
+    before = derived(FIXED)
+    overrides = [*FIXED, "model.hidden=[1]", "data.columns={방수: skip}", "optimizer.groups={a: {lr: 1}}"]
+    changed = compose.compose(overrides)
+    changed.container["model"]["hidden"].append(2)
+    changed.container["optimizer"]["groups"]["a"]["lr"] = 2
+    changed.container["callbacks"].clear()
+    changed.choices.clear()
+    assert derived(FIXED) == before
+    assert derived(overrides) == by_hydra(overrides)
+    assert compose.compose(FIXED).choices["data"] == "csv"
+    assert compose.compose([*FIXED, "data.columns={동네: id}"]).container["data"]["columns"] == {"동네": "id"}
 
 
 @pytest.fixture
@@ -102,42 +170,87 @@ def mine(work) -> Path:
 
 
 def test_an_interpolation_of_a_yaml_file_follows_what_is_swept(mine):
-    template = Template(["model=fed"], [mine])
     for values in ({"trainer.batch_size": "8", "seed": "3"}, {"trainer.batch_size": "7", "optimizer": "sgd"}):
-        assert dump_yaml(template.with_values(values)) == composed(["model=fed"], values, [mine])
-    model = template.with_values({"trainer.batch_size": "8", "seed": "3"})["model"]
+        overrides = ["model=fed", *words(values)]
+        assert derived(overrides, [mine]) == by_hydra(overrides, [mine])
+    model = compose.compose(["model=fed", "trainer.batch_size=8", "seed=3"], [mine]).container["model"]
     assert (model["hidden"], model["norm"]) == ([8, 3], "adam")
-    assert template.with_values({"model.hidden": "[1]"})["model"]["hidden"] == [1]
+    model = compose.compose(["model=fed", "trainer.batch_size=8", "model.hidden=[1]"], [mine]).container["model"]
+    assert model["hidden"] == [1]
 
 
 def test_a_variable_of_the_environment_is_not_written_down(monkeypatch):
     monkeypatch.setenv("DLTRAIN_TEST_PATH", "secret.csv")
-    values = {"data.path": "${oc.env:DLTRAIN_TEST_PATH}"}
-    assert TEMPLATE.with_values(values)["data"]["path"] == values["data.path"]
+    value = "${oc.env:DLTRAIN_TEST_PATH}"
+    assert compose.compose([*FIXED, f"data.path={value}"]).container["data"]["path"] == value
+
+
+# --- YAML files that change -------------------------------------------------------------------------------
+
+
+def hidden(*arguments) -> object:
+    return compose.compose(*arguments).container["model"]["hidden"]
+
+
+def test_a_yaml_file_that_is_changed_is_read_again(mine):
+    path = mine / "model" / "own.yaml"
+    path.write_text("name: mlp\nhidden: [1]\n")
+    assert hidden(["model=own"], [mine]) == [1]
+    status = path.stat()
+    path.write_text("name: mlp\nhidden: [2]\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as some editors and archives do
+    assert hidden(["model=own"], [mine]) == [2]
+    entry = (config_files.config_dir() / "train.yaml").read_text(encoding="utf-8")
+    (mine / "train.yaml").write_text(entry.replace("\nseed: 0", "\nseed: 3"), encoding="utf-8")
+    assert compose.compose([], [mine]).container["seed"] == 3
+
+
+def test_a_file_that_a_yaml_file_names_is_read_again(mine):
+    """Wherever it lies below the folder, and where the folder leads to by a link."""
+    elsewhere = mine.parent / "elsewhere"
+    elsewhere.mkdir()
+    (mine / "shared").symlink_to(elsewhere)
+    (mine / "model" / "own.yaml").write_text("defaults: [/shared/widths@_here_]\nname: mlp\n")
+    for width in (1, 2):
+        (elsewhere / "widths.yaml").write_text(f"hidden: [{width}]\n")
+        assert hidden(["model=own"], [mine]) == [width]
+
+
+def test_folders_that_a_yaml_file_names_are_searched_anew(mine):
+    elsewhere = mine.parent / "elsewhere"
+    (elsewhere / "model").mkdir(parents=True)
+    entry = (config_files.config_dir() / "train.yaml").read_text(encoding="utf-8")
+    (mine / "train.yaml").write_text(f"{entry}\nhydra: {{searchpath: ['file://{elsewhere}']}}\n", encoding="utf-8")
+    for width in (1, 2):
+        (elsewhere / "model" / "own.yaml").write_text(f"name: mlp\nhidden: [{width}]\n")
+        assert hidden(["model=own"], [mine]) == [width]
+
+
+def test_a_folder_that_is_too_large_to_look_at_is_left_to_hydra(mine, composings):
+    for number in range(derivation._MOST_FOLDERS):
+        (mine / str(number)).mkdir()
+    for _ in range(2):
+        assert hidden(["model=fed"], [mine]) == [32, 0]
+    assert composings.count(["model=fed"]) == 2
+
+
+def test_a_copy_of_the_files_counts_as_the_files(tmp_path, composings):
+    shutil.copytree(config_files.config_dir(), tmp_path / "copy")
+    assert derived(["data=iris"]) == dump_yaml(compose.compose(["data=iris"], root=tmp_path / "copy").container)
+    assert len(composings) == 1
+    path = tmp_path / "copy" / "optimizer" / "adam.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("lr: ", "lr: 1"), encoding="utf-8")
+    assert derived(["data=iris"]) != dump_yaml(compose.compose(["data=iris"], root=tmp_path / "copy").container)
+
+
+def test_what_was_not_asked_for_of_late_is_forgotten(composings, monkeypatch):
+    monkeypatch.setattr(derivation, "_MOST_KEPT", 2)
+    for data in ("iris", "csv", "iris", "digits", "iris", "csv"):
+        compose.compose([f"data={data}"])
+    assert composings == [["data=iris"], ["data=csv"], ["data=digits"], ["data=csv"]]
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def each_is_composed_once():
-    """What is derived and what is composed come to the same mistake by composing the same, which takes long."""
-    real, known = compose.compose, {}
-
-    def once(overrides, config_dirs=None, root=None):
-        key = (*overrides, *(config_dirs or []), root)
-        if key not in known:
-            try:
-                known[key] = real(overrides, config_dirs, root)
-            except ConfigError as error:
-                known[key] = error
-        if isinstance(known[key], ConfigError):
-            raise known[key]
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compose, "compose", once)
-        yield
 
 
 def message_of(function, *arguments) -> str:
@@ -159,16 +272,15 @@ MISTAKES = {
 
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_is_told_as_composing_tells_it(kind):
-    with each_is_composed_once():
-        assert message_of(TEMPLATE.with_values, MISTAKES[kind]) == message_of(composed, FIXED, MISTAKES[kind], [])
+    overrides = [*FIXED, *words(MISTAKES[kind])]
+    assert message_of(derived, overrides) == message_of(by_hydra, overrides)
 
 
 @pytest.mark.parametrize("model", ["lost", "endless", "broken", "tabbed", "list", "latin"])
 def test_a_mistake_in_a_yaml_file_is_told_as_composing_tells_it(model, mine, monkeypatch):
     monkeypatch.setenv("DLTRAIN_CONFIG_PATH", str(mine))  # latin.yaml is looked for there
-    values = {"model": model, "seed": "1"}
-    with each_is_composed_once():
-        assert message_of(Template([], []).with_values, values) == message_of(composed, [], values, [])
+    overrides = [f"model={model}", "seed=1"]
+    assert message_of(derived, overrides) == message_of(by_hydra, overrides)
 
 
 # --- any values -------------------------------------------------------------------------------------------
@@ -190,14 +302,12 @@ KEYS = ["seed", "data.path", "data.columns", "model.hidden"]
 
 
 @hypothesis_settings(max_examples=5)
-@given(values=st.dictionaries(st.sampled_from(KEYS), ANY, min_size=2))
-def test_any_values_give_what_composing_gives(values):
-    def result(function, *arguments) -> str:
+@given(overrides=st.lists(st.tuples(st.sampled_from(KEYS), ANY).map("=".join), min_size=2, max_size=5))
+def test_any_values_give_what_composing_gives(overrides):
+    def result(function) -> str:
         try:
-            found = function(*arguments)
+            return function([*FIXED, *overrides])
         except ConfigError as error:
             return f"a mistake: {error}"
-        return found if isinstance(found, str) else dump_yaml(found)
 
-    with each_is_composed_once():
-        assert result(TEMPLATE.with_values, values) == result(composed, FIXED, values, [])
+    assert result(derived) == result(by_hydra)

@@ -10,7 +10,7 @@ import yaml
 from commandline import only_run, start
 from omegaconf import OmegaConf
 
-from dltrain import compose, config, interpolation, redaction
+from dltrain import compose, config, hydra_config, interpolation, redaction
 from dltrain.errors import ConfigError
 
 SECRET = "canary-4711-sesame"
@@ -32,7 +32,7 @@ def secret(monkeypatch, tmp_path):
 
 
 def kept(**values) -> dict:
-    return compose.container_of(OmegaConf.create(values))
+    return hydra_config.container_of(OmegaConf.create(values))
 
 
 def test_only_what_reads_the_environment_stays_an_interpolation(secret):

@@ -50,6 +50,7 @@ def users(names: Iterable[str], module: str, but: Collection[str] = ()) -> list[
 COMPOSING = (
     "dltrain.compose",
     "dltrain.derivation",
+    "dltrain.hydra_config",
     "dltrain.hydra_state",
     "dltrain.multirun",
     "dltrain.overrides",

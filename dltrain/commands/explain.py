@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.overrides = [word for word in arguments.overrides if word not in keys]
     _, container = train.load(arguments)
 
-    from dltrain import compose
+    from dltrain import compose, hydra_config
     from dltrain import config as schema
 
     folders = [Path(folder).expanduser().resolve() for folder in arguments.config_dir or []]
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print_all(known, config_files.flatten(container))
         return 0
     problems = []
-    with compose.searching(folders):
+    with hydra_config.searching(folders):
         choices = {} if arguments.config else compose.compose(arguments.overrides).choices
         for number, key in enumerate(keys):
             try:

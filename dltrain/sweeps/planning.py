@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dltrain import assembly, config, config_files
+from dltrain import assembly, compose, config, config_files
 from dltrain.config import Config
-from dltrain.derivation import Template
 from dltrain.errors import ConfigError
 from dltrain.guards import memory_errors
 from dltrain.metrics import HIGHER_IS_BETTER, is_higher_better
@@ -44,20 +43,18 @@ def plan(overrides: list[str], module_folders: list[str]) -> SweepPlan:
         DataError, MachineError: the first trial could not be trained.
     """
     swept, fixed = parsing.swept(overrides)
-    template = Template(fixed, [])
-    settings = _settings(template, fixed, swept)
+    settings = _settings(fixed, swept)
     texts: dict[str, Any] = {**settings["space"], **swept}
     sweep = refined_sweep(overrides)
     if sweep is not None:
         refined, before = _refined(sweep)
         has_seed = any(text.startswith("sweep.seed=") for text in fixed)
         fixed, texts = [*_without_watching(before, settings), *fixed], {**refined, **texts}
-        template = Template(fixed, [])
-        settings = _settings(template, fixed, texts)
+        settings = _settings(fixed, texts)
         if not has_seed:  # else it would draw the same places again
             settings["seed"] = before.seed + 1
     space = parsing.space_of(texts)
-    first, seconds = _check_each(template, space)
+    first, seconds = _check_each(fixed, space)
     metric = objective(first)
     fixed = [*fixed, *_watching(first, metric, [*fixed, *texts])]
     sampler, points = _sampler(settings, space, texts, first)
@@ -82,11 +79,11 @@ def plan(overrides: list[str], module_folders: list[str]) -> SweepPlan:
 _KEPT = ("seeds", "workers", "pruner", "prune_after", "max_time", "stop_when", "max_failures", "report")
 
 
-def _settings(template: Template, fixed: list[str], texts: dict[str, Any]) -> dict[str, Any]:
+def _settings(fixed: list[str], texts: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings of the sweep itself, from the first point of what is searched."""
     first = next(parsing.space_of(texts).variants())
     plain = [text for text in fixed if not text.startswith("hydra")]
-    settings: dict[str, Any] = (template if plain == fixed else Template(plain, [])).with_values(first)["sweep"]
+    settings: dict[str, Any] = compose.with_values(plain, first)["sweep"]
     return settings
 
 
@@ -190,7 +187,7 @@ def _higher_is_better(metric: str, direction: str | None) -> bool:
     return is_higher_better(metric)
 
 
-def _check_each(template: Template, space: Space) -> tuple[Config, float]:
+def _check_each(fixed: list[str], space: Space) -> tuple[Config, float]:
     """Looks at the config of each end and each value of the space, and builds one.
 
     Returns:
@@ -202,7 +199,7 @@ def _check_each(template: Template, space: Space) -> tuple[Config, float]:
         DataError, MachineError: none of the trials could be trained.
     """
     user_dirs = tuple(config_files.user_dirs())
-    points = [config.load(template.with_values(point), user_dirs) for point in space.variants()]
+    points = [config.load(compose.with_values(fixed, point), user_dirs) for point in space.variants()]
     first = points[0]
     metrics = list(dict.fromkeys(map(objective, points)))
     if len(metrics) > 1:
@@ -225,10 +222,10 @@ def check(plan: SweepPlan, sweep: SweepFolder) -> None:
     Raises:
         ConfigError, DataError, MachineError: none could be trained.
     """
-    template = Template(plan.overrides, [], sweep.frozen(0).absolute())
+    root = sweep.frozen(0).absolute()
     folders = sweep.trusted(plan.module_folders)
     _build_one(
-        config.load(template.with_values(point), folders, distrusted=sweep.path)
+        config.load(compose.with_values(plan.overrides, point, root), folders, distrusted=sweep.path)
         for point in parsing.space_of(plan.space).variants()
     )
 

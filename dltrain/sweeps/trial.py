@@ -13,11 +13,10 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dltrain import config, console, run
+from dltrain import compose, config, console, run
 from dltrain.assembly import Shared
 from dltrain.callbacks.base import RunContext
 from dltrain.config import Config
-from dltrain.derivation import Template
 from dltrain.errors import ConfigError, DltrainError, Interrupted, MachineError, TimeUp
 from dltrain.history import History
 from dltrain.redaction import redacted
@@ -75,7 +74,7 @@ class Workshop:
 
     def __init__(self, sweep: SweepFolder) -> None:
         self.sweep, self.plan = sweep, sweep.read_plan()
-        self._template = Template(self.plan.overrides, [], sweep.frozen(0).absolute())
+        self._root = sweep.frozen(0).absolute()
         self._module_folders = sweep.trusted(self.plan.module_folders)
         self._shared = Shared()
         self._ledger = Ledger(sweep.journal)
@@ -118,14 +117,14 @@ class Workshop:
         return sum(max((int(path.stem.removeprefix("step-")) for path in paths), default=0) for paths in saved)
 
     def _train_parts(self, trial: Trial) -> Ended:
-        container = self._template.with_values(trial.values)
+        container = self._composed(trial.values)
         parts = self._parts(container)
         values: dict[str, float] = {}
         stopped_by = None
         for place, part in enumerate(parts):
             folder = self.sweep.run(trial.number, part.name)
             if part.values:
-                container = self._template.with_values({**trial.values, **part.values})
+                container = self._composed({**trial.values, **part.values})
             stopped_by = self._train_run(trial, part, container, folder, decides=place == 0)
             pruned = folder.read_result().get("pruned")
             if pruned is not None:
@@ -136,6 +135,9 @@ class Workshop:
                 return Ended(trial.number, stopped_by)
         self._ledger.finish(trial.number, statistics.fmean(values.values()), values if len(values) > 1 else None)
         return Ended(trial.number, stopped_by)
+
+    def _composed(self, values: dict[str, str]) -> dict[str, Any]:
+        return compose.with_values(self.plan.overrides, values, self._root)
 
     def _parts(self, container: dict[str, Any]) -> list[Part]:
         seeds = [container["seed"] + place for place in range(self.plan.seeds)]

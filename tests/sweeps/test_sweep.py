@@ -12,8 +12,7 @@ import yaml
 from sweeping import HERE, leaderboard, planned, points_of, trained, trials_of
 from sweeping import QUICK as FASTER
 
-from dltrain import cli
-from dltrain.derivation import Template
+from dltrain import cli, compose, hydra_config
 from dltrain.sweeps import parsing, planning
 from dltrain.sweeps.folder import SweepFolder
 from dltrain.sweeps.ledger import Ledger
@@ -147,8 +146,8 @@ def test_a_space_with_conditions_from_a_yaml_file(sampler, dltrain, work):
         saved = [yaml.safe_load(sweep.trial(trial).config.read_text()) for trial in range(6)]
     else:
         sweep = planned("swept", *words, config_dirs=[work / "mine"])
-        template = Template(sweep.read_plan().overrides, [work / "mine"])
-        saved = [template.with_values(values) for values in points_of(sweep)]
+        with hydra_config.searching([work / "mine"]):
+            saved = [compose.with_values(sweep.read_plan().overrides, values) for values in points_of(sweep)]
     assert sweep.read_plan().sampler == sampler
     trials = trials_of(sweep)
     assert len(trials) == 6
