@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,12 @@ from dltrain import cli, registry
 # The same examples in every run, and no time limit for one: a busy machine must not fail a test.
 hypothesis_settings.register_profile("dltrain", derandomize=True, deadline=None, database=None)
 hypothesis_settings.load_profile("dltrain")
+
+
+def pytest_collection_finish() -> None:
+    """Takes what stays until the end, the tests and the libraries, out of the sight of the garbage collector."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dltrain import arrow
 from dltrain.data.streams.parquet_blocks import damages
 from dltrain.data.tables.columns import near
 from dltrain.data.tables.content import open_table
@@ -226,9 +227,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _columns(places: dict[str, int], cells: list[list[str]]) -> dict[str, Any]:
-    import pyarrow as pa
-
-    return {name: pa.array([row[place] or None for row in cells], pa.string()) for name, place in places.items()}
+    return {name: arrow.strings([row[place] or None for row in cells]) for name, place in places.items()}
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dltrain import arrow
 from dltrain.data.tables.content import open_table
 from dltrain.data.tables.sniffing import Format
 from dltrain.prediction.lines import Lines, is_whole, open_lines
@@ -42,14 +43,12 @@ class LinesTable(NewTable):
         self._lines.close()
 
     def _some(self, numbers: list[int], texts: list[str]) -> Rows:
-        import pyarrow as pa
-
         problems: dict[int, str] = {}
         if self._lines.has_bad_bytes:
             bad = [place for place, text in enumerate(texts) if not is_whole([text])]
             problems = dict.fromkeys(bad, f"it holds bytes that are not {self._lines.encoding.upper()}")
             texts = ["" if place in problems else text for place, text in enumerate(texts)]
-        return Rows(numbers, {TEXT: pa.array(texts, pa.string())}, problems)
+        return Rows(numbers, {TEXT: arrow.strings(texts)}, problems)
 
 
 class ListTable(NewTable):
@@ -59,8 +58,6 @@ class ListTable(NewTable):
         self.where, self.names, self.notes, self._texts = "the list", [TEXT], [], texts
 
     def rows(self, columns: Sequence[str], most: int) -> Iterator[Rows]:
-        import pyarrow as pa
-
         for first in range(0, len(self._texts), most):
             part = list(self._texts[first : first + most])
             problems = {
@@ -69,7 +66,7 @@ class ListTable(NewTable):
                 if not isinstance(text, str)
             }
             texts = [text if isinstance(text, str) else None for text in part]
-            yield Rows(range(first + 1, first + 1 + len(part)), {TEXT: pa.array(texts, pa.string())}, problems)
+            yield Rows(range(first + 1, first + 1 + len(part)), {TEXT: arrow.strings(texts)}, problems)
 
 
 def open_texts(

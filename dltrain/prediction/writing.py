@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from dltrain import arrow
 from dltrain.errors import ConfigError, MachineError
 from dltrain.run_folder import free_megabytes
 
@@ -121,8 +122,10 @@ def _array(cells: Any) -> Any:
     if isinstance(cells, (pa.Array, pa.ChunkedArray)):
         return cells
     if isinstance(cells, np.ndarray) and cells.dtype == np.float64:
-        return pa.array(cells, mask=np.isnan(cells))
-    return pa.array(list(cells))
+        return arrow.numbers(cells, ~np.isnan(cells))
+    cells = list(cells)
+    are_texts = all(isinstance(cell, str) or cell is None for cell in cells) and any(cells)
+    return arrow.strings(cells) if are_texts else pa.array(cells)
 
 
 def _texts(cells: Any) -> list[str | None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dltrain import arrow
 from dltrain.data.tables.columns import Column, Table
 from dltrain.errors import DataError
 
@@ -186,11 +187,10 @@ def _as_microseconds(words: list[str], pattern: str) -> NDArray[np.int64] | None
 
     if "%d" not in pattern:  # a month is its first day
         words, pattern = [f"{word}-01" for word in words], f"{pattern}-%d"
-    parsed = compute.strptime(pa.array(words, pa.string()), pattern, unit="us", error_is_null=True)
+    parsed = compute.strptime(arrow.strings(words), pattern, unit="us", error_is_null=True)
     if parsed.null_count or not len(parsed):
         return None
-    values: NDArray[np.int64] = parsed.cast(pa.int64()).to_numpy()
-    return values
+    return arrow.values_of(parsed.cast(pa.int64()), 0)
 
 
 def _plain(word: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dltrain import arrow
 from dltrain.data.contract import Batch
 from dltrain.data.streams.content import fingerprint
 from dltrain.data.streams.streaming import Blocks, Reader, concatenated
@@ -243,9 +244,8 @@ def codes_of(table: Any, name: str, words: tuple[str, ...], where: object) -> ND
 
     with damages(str(where)):
         cells = texts(table.column(name))
-        found = compute.index_in(cells, value_set=pa.array(words, pa.large_string()))
-        codes: NDArray[np.int64] = compute.fill_null(found, -1).to_numpy().astype(np.int64) + 1
-        return codes
+        found = compute.index_in(cells, value_set=arrow.strings(words).cast(pa.large_string()))
+        return arrow.values_of(found, -1).astype(np.int64) + 1
 
 
 def texts(cells: Any) -> Any:
@@ -267,7 +267,7 @@ def floats(table: Any, name: str, where: object) -> Floats:
 
     with damages(str(where)):
         cells = table.column(name)
-        values = np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+        values = arrow.values_of(cells.cast(pa.float64(), safe=False), np.nan)
     _refuse_too_large(values, values, name, where)
     return values
 

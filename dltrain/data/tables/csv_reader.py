@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dltrain import arrow
 from dltrain.data.tables.columns import PART_ROWS, Column, free_released, listed
 from dltrain.data.tables.content import Utf8Stream
 from dltrain.data.tables.sniffing import Dialect
@@ -200,10 +201,8 @@ class _Builder:
         self._add_texts(values)
 
     def _add_numbers(self, numbers: Any) -> None:
-        import pyarrow as pa
-
         if self.kind == "empty" and self.num_empty:
-            self.pending.append(pa.array(np.full(self.num_empty, np.nan)))
+            self.pending.append(arrow.numbers(np.full(self.num_empty, np.nan)))
         self.kind = "number"
         self.pending.append(numbers)
         self.num_pending += len(numbers)
@@ -214,7 +213,7 @@ class _Builder:
         import pyarrow as pa
 
         if self.pending:
-            self.parts.append(pa.concat_arrays(self.pending).to_numpy())  # a view
+            self.parts.append(arrow.values_of(pa.concat_arrays(self.pending), np.nan))  # a view
             self.pending, self.num_pending = [], 0
 
     def _add_texts(self, values: Any) -> None:
@@ -238,15 +237,15 @@ class _Builder:
                 return None  # "1.234" is a thousand
             texts = pc.replace_substring(values, ",", ".")
         try:
-            numbers = pc.fill_null(pc.cast(texts, pa.float64()), float("nan"))
+            numbers = pc.cast(texts, pa.float64()).fill_null(arrow.numbers(np.array([np.nan]))[0])
         except pa.ArrowInvalid:
             return None
-        array = numbers.to_numpy()
+        array = arrow.values_of(numbers, np.nan)
         zeros = pc.filter(values, pc.starts_with(values, "0"))
         if pc.any(pc.match_substring_regex(zeros, r"^0\d+$")).as_py():
             return None  # zip codes and the like, of which the leading zero is a part
         if np.nanmax(np.abs(array), initial=0.0) >= _EXACT:
-            large = values.filter(pa.array(np.abs(array) >= _EXACT))
+            large = values.filter(arrow.numbers(np.abs(array) >= _EXACT))
             if pc.any(pc.match_substring_regex(large, r"^[+-]?\d+$")).as_py():
                 return None  # numbers that float64 would change: they are names of something
         return numbers
@@ -279,7 +278,7 @@ def column_of(name: str, cells: Any, empty_words: tuple[str, ...], decimal: str 
 
 def text_column(name: str, encoded: Any, as_text: bool) -> Column:
     """Returns the column of an Arrow dictionary array of texts."""
-    codes: NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    codes = arrow.values_of(encoded.indices, -1).astype(np.int32)
     words: list[str] = encoded.dictionary.to_pylist()
     one = [composed(word) for word in words]
     if one == words:
@@ -303,8 +302,8 @@ def _cleaned(texts: Any, empty_words: tuple[str, ...]) -> Any:
     import pyarrow.compute as pc
 
     trimmed = pc.utf8_trim_whitespace(texts)
-    is_empty = pc.is_in(trimmed, value_set=pa.array(["", *empty_words], pa.string()))
-    return pc.if_else(is_empty, pa.scalar(None, pa.string()), trimmed)
+    is_empty = pc.is_in(trimmed, value_set=arrow.strings(["", *empty_words]))
+    return pc.if_else(is_empty, pa.nulls(1, pa.string())[0], trimmed)
 
 
 def _rows(path: Path, where: str, encoding: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain import arrow
 from dltrain.data.tables.columns import Column, Table
 from dltrain.data.tables.csv_reader import text_column, told_apart
 from dltrain.data.tables.spelling import composed
@@ -71,7 +72,7 @@ def column_of(name: str, cells: Any, as_text: bool) -> Column:
         return text_column(name, cells.cast(pa.string()).combine_chunks().dictionary_encode(), as_text)
     if _is_number(kind):
         cells = cells.cast(pa.float64(), safe=False)
-        return Column(name, "number", parts=[_floats(chunk) for chunk in cells.chunks if len(chunk)])
+        return Column(name, "number", parts=[arrow.values_of(chunk, np.nan) for chunk in cells.chunks if len(chunk)])
     return Column(name, "date" if pa.types.is_temporal(kind) else "other")
 
 
@@ -79,7 +80,3 @@ def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _floats(chunk: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.asarray(chunk.to_numpy(zero_copy_only=False), dtype=np.float64)
