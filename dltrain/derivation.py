@@ -43,12 +43,9 @@ def derive(overrides: list[str], root: Path | None = None) -> Composed:
     parsed = parse(overrides)
     if any(override.is_sweep_override() for override in parsed):
         raise ValueError("several values")
-    # What stands before a key is added or removed may be of that key, so the order is left to Hydra.
-    places = [place for place, override in enumerate(parsed) if not _sets_a_value(override)]
-    first = 1 + max((place for place in places if not _chooses(parsed[place])), default=-1)
-    fixed = overrides[:first] + [overrides[place] for place in places if place >= first]
-    base = _base(fixed, root)
-    values = [(o.key_or_group, o.value()) for place, o in enumerate(parsed) if place >= first and place not in places]
+    is_fixed = _fixed(parsed)
+    base = _base([text for text, fixed in zip(overrides, is_fixed, strict=True) if fixed], root)
+    values = [(o.key_or_group, o.value()) for o, fixed in zip(parsed, is_fixed, strict=True) if not fixed]
     return Composed(base.with_values(values), dict(base.choices))
 
 
@@ -56,6 +53,20 @@ def _chooses(override: Override) -> bool:
     """Tells whether an override chooses an option of a group, which has the same meaning in each place."""
     key = override.key_or_group
     return key in config_files.GROUPS or "/" in key or "@" in key
+
+
+def _fixed(overrides: list[Override]) -> list[bool]:
+    """Tells of each override whether Hydra has to compose with it, as it does of more than the value of a setting.
+
+    So it is with values that are set before that key is removed or added, or one above or below it: their order counts.
+    """
+    is_fixed, paths = list[bool](), list[str]()
+    for override in reversed(overrides):
+        path = f"{override.key_or_group}."  # those below it begin with it
+        is_fixed.append(not _sets_a_value(override) or any(p.startswith(path) or path.startswith(p) for p in paths))
+        if is_fixed[-1] and (not _chooses(override) or isinstance(override.value(), dict)):
+            paths.append(path)
+    return is_fixed[::-1]
 
 
 def _sets_a_value(override: Override) -> bool:
