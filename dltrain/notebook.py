@@ -51,10 +51,13 @@ def _trained(overrides: list[str], folders: list[Path]) -> Path:
     else:
         outcome = run.train(loaded, container, overrides)
         folder = outcome.folder
-    if outcome is not None and outcome.parts.config.report:
-        from dltrain.report.run import after_training
+    if (loaded if outcome is None else outcome.parts.config).report:
+        from dltrain.report.run import after_training, where_missing
 
-        after_training(outcome)
+        if outcome is None:
+            where_missing(folder, [str(place) for place in folders])
+        else:
+            after_training(outcome)
     return folder.path.absolute()
 
 

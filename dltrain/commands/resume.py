@@ -44,13 +44,24 @@ def run(arguments: argparse.Namespace) -> int:
         refused = resume_rules.refusals(resume_rules.differences(before, container), folder.path, container)
         if refused:
             raise ConfigError(*refused)
-    return go_on(
-        folder, one_run.load_config(container, arguments, folder), container, arguments.overrides, arguments.run
-    )
+    config = one_run.load_config(container, arguments, folder)
+    return go_on(folder, config, container, arguments.overrides, arguments.run, arguments.config_dir)
 
 
-def go_on(folder: RunFolder, config: Config, container: dict[str, Any], overrides: list[str], name: str) -> int:
-    """Trains a run on, or says that it is finished; ``name`` is what the user calls it."""
+def go_on(
+    folder: RunFolder,
+    config: Config,
+    container: dict[str, Any],
+    overrides: list[str],
+    name: str,
+    config_dirs: list[str] | None,
+) -> int:
+    """Trains a run on, or says that it is finished.
+
+    Args:
+        name: what the user calls it.
+        config_dirs: the user's YAML folders.
+    """
     from dltrain import run as runner
     from dltrain.commands.outcome import print_outcome, write_report
 
@@ -64,6 +75,13 @@ def go_on(folder: RunFolder, config: Config, container: dict[str, Any], override
         longer = " ".join(one_run.longer(config, folder.read_result()))
         if longer:
             print(f"Train longer with: dltrain resume {name} {longer}")
+        if config.report:
+            from dltrain import console
+            from dltrain.report.run import where_missing
+
+            console.log_to(None)
+            if where_missing(folder, config_dirs):
+                print(f"Its report was missing, and is written: {folder.report}")
         return 0
     write_report(outcome)
     print_outcome(outcome)

@@ -42,7 +42,8 @@ def _go_on(folder: RunFolder, container: dict[str, Any], parsed: argparse.Namesp
     before = saved.saved_config(folder)
     container, changes = resume_rules.taken_over(before, container, parsed.overrides, folder.path)
     overrides = [change.override for change in changes]
-    return resume.go_on(folder, one_run.load_config(container, parsed, folder), container, overrides, str(folder.path))
+    config = one_run.load_config(container, parsed, folder)
+    return resume.go_on(folder, config, container, overrides, str(folder.path), parsed.config_dir)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

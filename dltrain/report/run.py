@@ -21,8 +21,8 @@ from dltrain.report import (
 )
 from dltrain.report.markup import paragraph
 from dltrain.report.page import Section
-from dltrain.report.subject import Subject, quickly
-from dltrain.run_folder import make_folder
+from dltrain.report.subject import Looking, Subject, quickly
+from dltrain.run_folder import RunFolder, make_folder
 
 if TYPE_CHECKING:
     from dltrain.run import Outcome
@@ -88,9 +88,31 @@ def after_training(outcome: Outcome) -> None:
         autocast=outcome.trainer.autocast,
         config=outcome.parts.config,
     )
+    _attempt(outcome.folder, lambda: subject)
+
+
+def where_missing(folder: RunFolder, config_dirs: list[str] | None) -> bool:
+    """Writes the report of a finished run that has none: its process was killed before it came to that.
+
+    Args:
+        config_dirs: the user's YAML folders, beside which modules of theirs may lie.
+
+    Returns:
+        Whether it was missing and is there now.
+    """
+    from dltrain.report import loading
+
+    if folder.report.exists():
+        return False
+    return _attempt(folder, lambda: loading.load(folder, Looking(), None, config_dirs))
+
+
+def _attempt(folder: RunFolder, subject: Callable[[], Subject]) -> bool:
     try:
-        write(subject)
+        write(subject())
+        return True
     except KeyboardInterrupt:
-        log.warning("no report was written: Ctrl-C. Write it with: dltrain report %s", outcome.folder.path)
+        log.warning("no report was written: Ctrl-C. Write it with: dltrain report %s", folder.path)
     except Exception as error:
-        log.warning("no report was written: %s. Write it with: dltrain report %s", error, outcome.folder.path)
+        log.warning("no report was written: %s. Write it with: dltrain report %s", error, folder.path)
+    return False

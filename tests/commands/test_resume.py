@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from commandline import tree
+from commandline import QUICK, tree
 
 
 def last_row(run):
@@ -19,6 +19,21 @@ def test_a_finished_run_says_how_to_train_longer(runs, dltrain, work):
     assert answer.code == 0
     assert f"{runs[1]} is finished (reached max_epochs=60)" in answer.out
     assert "dltrain resume last trainer.max_epochs=120" in answer.out
+    assert tree(work) == before
+
+
+def test_a_report_that_a_kill_came_before_is_written(dltrain, work):
+    assert dltrain(*QUICK, "run_dir=run").code == 0
+    report = work / "run" / "report.html"
+    report.unlink()
+    answer = dltrain("resume", "run", "report=false")
+    assert answer.code == 0 and not report.exists()
+    answer = dltrain("resume", "run")
+    assert answer.code == 0 and answer.out.endswith("Its report was missing, and is written: run/report.html\n")
+    assert "val/loss" in report.read_text(encoding="utf-8")
+    before = tree(work)
+    answer = dltrain(*QUICK, "run_dir=run", "resume=true")
+    assert answer.code == 0 and "report" not in answer.out
     assert tree(work) == before
 
 
