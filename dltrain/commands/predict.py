@@ -1,8 +1,9 @@
 """What a trained model says of new inputs: a row out for each row in, and in the same order.
 
-INPUT is what the run's model takes: a table (CSV, TSV, either with .gz, or Parquet) of the columns that it was trained
-on; a folder of images, an image, or a list of their paths (CSV); texts, one a line or a column of a table. '-' is
-standard input: CSV, one text a line, or one path of an image a line. --split predicts the run's own data instead.
+INPUT is what the run's model takes: a table (CSV, TSV, either with .gz, Parquet or a folder of Parquet files) of the
+columns that it was trained on; a folder of images, an image, or a list of their paths (CSV); texts, one a line or a
+column of a table. '-' is standard input: CSV, one text a line, or one path of an image a line. --split predicts the
+run's own data instead.
 
 A row that cannot be used, such as one with a word where a number is needed, is told on standard error with its number;
 its prediction is empty, and the column 'error' says why. --strict stops at the first with exit code 3.
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # What may be said anew of a run: where it computes, and how new files are read.
 MAY_CHANGE = ("device.", "trainer.evaluation_batch_size", "imports")
 _OF_FILES = ("delimiter", "encoding", "header", "decimal", "quoting", "empty_words", "date", "gaps", "root")
+
+# What holds for INPUT where it is given here; where it stands in the settings of the training, it is tried first.
+_GIVEN = ("delimiter", "encoding", "header")
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
@@ -67,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put this column of the input before the predictions; give it again for more, 'all' for all",
     )
     parser.add_argument("--row-numbers", action="store_true", help="the number of each row in its file as first column")
-    parser.add_argument("--column", metavar="NAME", help="the column with the texts, where it is called otherwise")
+    parser.add_argument("--column", metavar="NAME", help="the column with the texts or the paths of images")
     parser.add_argument("--lines", action="store_true", help="one text a line, whatever the first looks like")
     parser.add_argument("--invert", action="store_true", help="images: black is white and white black, as ink on paper")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples computed at once; as in training")
@@ -129,6 +133,8 @@ def _sort_words(arguments: argparse.Namespace) -> None:
         arguments.overrides.remove(arguments.input)
     if inputs:
         raise ConfigError(f"'{inputs[0]}': one INPUT is predicted at a time, and '{arguments.input}' is one already")
+    if arguments.input == "":  # which would be the folder in which one is
+        raise ConfigError("INPUT is an empty text: is a variable of the shell not set? Give a file, a folder or -")
     if arguments.split is None and arguments.input is None:
         raise ConfigError(
             "nothing to predict: give INPUT, which is a table, a folder of images, a text or - for standard input; or "
@@ -170,7 +176,8 @@ def _container(folder: RunFolder, arguments: argparse.Namespace) -> dict[str, An
 
 def _predicted(folder: RunFolder, config: Config, arguments: argparse.Namespace, source: Path | None) -> Any:
     from dltrain.prediction import model, own_split
-    from dltrain.prediction.choosing import Reading, Takes
+    from dltrain.prediction.choosing import Takes
+    from dltrain.prediction.options import Reading
     from dltrain.prediction.predictor import Predictor
 
     if arguments.split is not None:
@@ -181,7 +188,8 @@ def _predicted(folder: RunFolder, config: Config, arguments: argparse.Namespace,
         )
     takes = Takes(model.load(folder, config, arguments.checkpoint))
     answerer = takes.answerer(arguments.probabilities)
-    reading = Reading(arguments.column, arguments.lines, arguments.invert)
+    given = frozenset(word.partition("=")[0].removeprefix("data.") for word in arguments.overrides)
+    reading = Reading(arguments.column, arguments.lines, arguments.invert, given.intersection(_GIVEN))
     return Predictor(
         takes.opened(source, reading),
         answerer,

@@ -33,10 +33,12 @@ class Answer(ABC):
     Attributes:
         columns: their names in order; True for those that hold numbers.
         truths: as ``columns``, of what the target really is.
+        has_probabilities: whether those of classes can be shown.
     """
 
     columns: dict[str, bool]
     truths: dict[str, bool]
+    has_probabilities = False
 
     @abstractmethod
     def of(self, outputs: torch.Tensor) -> Columns:
@@ -80,6 +82,8 @@ class _Values(Answer):
 class _Classes(Answer):
     """One of K classes; of two with one logit the second is a yes."""
 
+    has_probabilities = True
+
     def __init__(self, task: Task, show_all: bool | None) -> None:
         count = 2 if task.kind == "binary" else task.output_size
         names = task.class_names if len(task.class_names) == count else tuple(map(str, range(count)))
@@ -110,6 +114,8 @@ class _Classes(Answer):
 
 class _Labels(Answer):
     """Any of K labels."""
+
+    has_probabilities = True
 
     def __init__(self, task: Task, show_all: bool | None) -> None:
         count = task.output_size
@@ -176,6 +182,15 @@ class Answers:
         self.each = {name: _answer(head, losses[name], names, show_all) for name, head in heads.items()}
         self.columns = self._named([(name, answer.columns) for name, answer in self.each.items()])
         self.truths = self._named([(name, answer.truths) for name, answer in self.each.items()])
+
+    @property
+    def has_probabilities(self) -> bool:
+        return any(answer.has_probabilities for answer in self.each.values())
+
+    @property
+    def kind(self) -> str:
+        """What is predicted, in words, where it has no probabilities."""
+        return "numbers" if all(isinstance(answer, _Values) for answer in self.each.values()) else "labels of steps"
 
     def of(self, outputs: Tensors) -> Columns:
         """Returns the columns of B outputs (B, ...) or several by name, on the CPU; NaN and None where they are NaN."""

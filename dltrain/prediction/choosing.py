@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from dltrain.data import InputSpec, Tensors
 from dltrain.data.images.decoding import Form
+from dltrain.data.tables.content import open_table
 from dltrain.data.tables.preprocessing import TablePreprocessing
 from dltrain.data.tables.sniffing import Format
 from dltrain.data.text.tokens import TextCodec
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DataError
 from dltrain.models.seq2seq import Seq2Seq
 from dltrain.prediction.answering import answers
 from dltrain.prediction.answers import PREDICTION, Answers
@@ -25,30 +25,15 @@ from dltrain.prediction.inputs_series import SeriesForm, SeriesInputs
 from dltrain.prediction.inputs_table import TableInputs, names_of_numbers, of_numbers, of_streamed, plain_name
 from dltrain.prediction.inputs_text import TextInputs, Use, last_steps
 from dltrain.prediction.model import Trained
+from dltrain.prediction.options import Family, Reading, refuse_probabilities
 from dltrain.prediction.predictor import Answerer
 from dltrain.prediction.rows import Columns, Inputs
-from dltrain.prediction.tables import ANY_FORMAT, EMPTY_WORDS, NewTable, Wanted, open_new_table
+from dltrain.prediction.tables import open_new_table
 from dltrain.prediction.texts import open_texts
-
-Family = Literal["table", "series", "images", "texts"]
+from dltrain.prediction.wanted import ANY_FORMAT, EMPTY_WORDS, NewTable, Wanted
 
 # The highest grey value of ``digits``.
 _DIGITS_HIGHEST = 16.0
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How new inputs are to be read.
-
-    Attributes:
-        column: with the texts, in a table of them; None is the one of the training.
-        as_lines: a text a line, whatever it looks like.
-        invert: images whose black is to be white.
-    """
-
-    column: str | None = None
-    as_lines: bool = False
-    invert: bool = False
 
 
 class Takes:
@@ -165,22 +150,42 @@ class Takes:
 
         Raises:
             DataError: they are not there, or not of the kind that the run takes.
+            ConfigError: they cannot be read as is told.
         """
         settings = self._settings
+        reading.check(self.family, path)
         if self.family == "images" and not (self.is_digits and _is_table(path)):
-            return self.of_images(image_source(path), invert=reading.invert)
-        encoding, delimiter = (str(getattr(settings, name, "auto")) for name in ("encoding", "delimiter"))
+            return self.of_images(image_source(path, reading.column), invert=reading.invert)
         if self.family == "texts":
-            column = reading.column or self.text_column
-            quoting = bool(getattr(settings, "quoting", settings.name != "nsmc"))
-            form = Format(delimiter, encoding, "auto", "auto", ())
-            return self.of_texts(*open_texts(path, column, form, quoting=quoting, as_lines=reading.as_lines))
+            return self._texts_of(path, reading)
+        if self.is_digits and path is not None and lists_images(path, reading.column):
+            return self.of_images(image_source(path, reading.column), invert=reading.invert)
+        if self.is_digits and (reading.invert or reading.column):
+            option = "--invert" if reading.invert else f"--column {reading.column}"
+            source = "standard input" if path is None else str(path)
+            raise ConfigError(
+                f"{option}: {source} is no list of images but a table of pixels, which is taken as it stands. Leave "
+                f"out {option.partition(' ')[0]}"
+            )
         form = settings.format if hasattr(settings, "format") else ANY_FORMAT
-        if self.is_digits and path is not None and lists_images(path):
-            return self.of_images(image_source(path), invert=reading.invert)
         if self.family == "series":
-            form = Format(delimiter, encoding, "auto", settings.decimal, self.series.empty_words)
-        return self.of_table(open_new_table(path, self.wanted, form))
+            form = Format(settings.delimiter, settings.encoding, "auto", settings.decimal, self.series.empty_words)
+        return self.of_table(open_new_table(path, self.wanted, reading.form(form)))
+
+    def _texts_of(self, path: Path | None, reading: Reading) -> Inputs:
+        if path is not None and not path.is_fifo():
+            _refuse_missing(path)
+        settings, own = self._settings, self.text_column
+        encoding, delimiter = (str(getattr(settings, name, "auto")) for name in ("encoding", "delimiter"))
+        form = reading.form(Format(delimiter, encoding, "auto", "auto", ()))
+        quoting = bool(getattr(settings, "quoting", settings.name != "nsmc"))
+        if reading.column is not None:
+            wanted = Wanted([reading.column], quoting=quoting, option="--column")
+        else:
+            hint = ". Where the texts stand in another column, name it with --column"
+            wanted = Wanted([own], quoting=quoting, hint=hint)
+        is_table = reading.column is not None or "delimiter" in form.given
+        return self.of_texts(*open_texts(path, wanted, form, as_lines=reading.as_lines, is_table=is_table))
 
     @property
     def is_digits(self) -> bool:
@@ -194,18 +199,37 @@ class Takes:
             show_all: the probabilities of all classes; None shows them where the classes are few.
 
         Raises:
-            ConfigError: the model cannot answer texts.
+            ConfigError: the model cannot answer texts, or has no probabilities that could be shown.
         """
         trained = self.trained
         if trained.task.kind == "seq2seq":
+            if show_all:
+                raise refuse_probabilities("texts")
             return _writing(trained)
         told = Answers(trained.task, trained.loss, names=self.names, show_all=show_all)
+        if show_all and not told.has_probabilities:
+            raise refuse_probabilities(told.kind)
 
         def answer(inputs: Tensors) -> Columns:
             outputs = trained.outputs(inputs)
             return told.of(last_steps(inputs, outputs) if trained.task.kind == "next_token" else outputs)
 
         return Answerer(told.columns, answer)
+
+
+def _refuse_missing(path: Path) -> None:
+    """
+    Raises:
+        DataError: there is no such file, so that it may be meant for a text.
+    """
+    if path.exists() or path.is_symlink():
+        return
+    try:
+        open_table(path, str(path))[0].close()
+    except DataError as error:
+        raise DataError(
+            f"{error} A text itself is given through a pipe: echo 'TEXT' | dltrain predict RUN -"
+        ) from error
 
 
 def _is_table(path: Path | None) -> bool:

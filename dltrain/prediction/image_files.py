@@ -20,8 +20,9 @@ from dltrain.errors import DataError
 from dltrain.prediction.lines import open_lines
 from dltrain.prediction.records import printable
 from dltrain.prediction.rows import Rows
-from dltrain.prediction.tables import NewTable, Wanted, open_new_table
+from dltrain.prediction.tables import open_new_table
 from dltrain.prediction.texts import TEXT, LinesTable
+from dltrain.prediction.wanted import NewTable, Wanted
 
 FILE = "file"
 
@@ -70,7 +71,8 @@ class _Listed(ImageSource):
     def __init__(self, table: NewTable, column: str, folder: Path) -> None:
         self.where, self.notes, self._table, self._folder = table.where, table.notes, table, folder
         self._column = column
-        self.columns = [FILE, *(name for name in table.names if name not in (FILE, TEXT))]
+        others = [] if isinstance(table, LinesTable) else table.names
+        self.columns = [FILE, *(name for name in others if name != FILE)]
 
     def rows(self, keep: Sequence[str]) -> Iterator[Rows]:
         for rows in self._table.rows(list(dict.fromkeys([self._column, *(set(keep) - {FILE})])), _AT_ONCE):
@@ -134,12 +136,13 @@ class ArraySource(ImageSource):
 # --- finding ----------------------------------------------------------------------------------------------
 
 
-def image_source(path: Path | None) -> ImageSource:
+def image_source(path: Path | None, column: str | None = None) -> ImageSource:
     """Returns the images that a path means.
 
     Args:
         path: a folder, an image, a CSV or TSV with a column of paths, or a tar; None reads paths from standard input, a
             line each.
+        column: of a table, that with the paths; None finds it by its name.
 
     Raises:
         DataError: there is no such file, or no image in it.
@@ -154,7 +157,7 @@ def image_source(path: Path | None) -> ImageSource:
         raise DataError(f"{path}: there is no such file or folder in {folder}.{near_names(path.name, beside)}")
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".tsv", ".parquet")):
-        return _of_table(path)
+        return _of_table(path, column)
     if name.endswith((".tar", ".tgz")):
         return _Tar(path)
     if name.endswith(".txt"):
@@ -183,19 +186,21 @@ def _of_folder(folder: Path) -> ImageSource:
     return _Paths(str(folder), named, [left_out] if others else [])
 
 
-def _of_table(path: Path) -> ImageSource:
+def _of_table(path: Path, column: str | None) -> ImageSource:
     """
     Raises:
-        DataError: no column is called as paths are.
+        DataError: there is no such column, or none is called as paths are.
     """
-
+    if column is not None:
+        return _Listed(open_new_table(path, Wanted([column], option="--column")), column, path.parent)
     try:
         table = open_new_table(path, Wanted([FILE], alias=_as_file))
     except DataError as error:
         if "no column" not in str(error):
             raise
         raise DataError(
-            f"{path}: no column is called as one with the paths of images is: {', '.join(PATH_COLUMNS)}"
+            f"{path}: no column is called as one with the paths of images is: {', '.join(PATH_COLUMNS)}. "
+            "Name it with --column"
         ) from error
     return _Listed(table, FILE, path.parent)
 
@@ -204,13 +209,14 @@ def _as_file(column: str) -> str:
     return FILE if column.lower() in PATH_COLUMNS else column
 
 
-def lists_images(path: Path) -> bool:
-    """Tells whether a file that may be a table of pixels is one of paths."""
+def lists_images(path: Path, column: str | None) -> bool:
+    """Tells whether a file that may be a table of pixels is one of paths, in a column that was named or is told."""
     try:
         if path.name.lower().endswith(".txt"):
             with contextlib.closing(open_lines(path, "auto")) as lines:
                 return Path(lines.ahead().lstrip().partition("\n")[0].strip()).suffix.lower() in ENDINGS
-        with contextlib.closing(open_new_table(path, Wanted([FILE], alias=_as_file))):
+        wanted = Wanted([FILE], alias=_as_file) if column is None else Wanted([column])
+        with contextlib.closing(open_new_table(path, wanted)):
             return True
     except DataError:
         return False

@@ -59,7 +59,8 @@ class ImageInputs(Inputs):
         self._source.close()
 
     def name_of(self, rows: Rows, place: int) -> str:
-        return str(rows.cells[FILE][place]) if FILE in rows.cells else super().name_of(rows, place)
+        file = rows.cells[FILE][place] if FILE in rows.cells else None
+        return str(file) if file else super().name_of(rows, place)
 
     def batches(self, rows: Rows, size: int) -> Iterator[tuple[Places, Tensors]]:
         contents = rows.cells[CONTENT]

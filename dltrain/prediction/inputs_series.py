@@ -21,7 +21,7 @@ from dltrain.data.tables.preprocessing import Feature
 from dltrain.errors import DataError
 from dltrain.prediction.cell_problems import numbers_of, problems_of
 from dltrain.prediction.rows import Columns, Inputs, Places, Rows
-from dltrain.prediction.tables import NewTable
+from dltrain.prediction.wanted import NewTable
 
 # Rows of the file that are put together at once.
 _PART = 2**16
@@ -111,6 +111,9 @@ class SeriesInputs(Inputs):
     def close(self) -> None:
         self._table.close()
 
+    def name_of(self, rows: Rows, place: int) -> str:
+        return self._table.name_of(rows.numbers[place])
+
     def batches(self, rows: Rows, size: int) -> Iterator[tuple[Places, Tensors]]:
         form = self._form
         features = [Feature(name, "number", fill=0.0) for name in form.needed]
@@ -194,7 +197,7 @@ class SeriesInputs(Inputs):
             one = int(np.flatnonzero(bad[place - needed + 1 : place + 1])[-1]) + place - needed + 1
             row = int(series.rows[one])
             reason = rows.problems.get(row, "")
-            rows.problems.setdefault(int(series.rows[place]), f"in its window, row {rows.numbers[row]}: {reason}")
+            rows.problems.setdefault(int(series.rows[place]), f"in its window, {self.name_of(rows, row)}: {reason}")
         for place in np.flatnonzero(has_window & missing & ~spoilt).tolist():
             rows.problems.setdefault(int(series.rows[place]), "its window has an empty cell, which nothing fills")
         usable: NDArray[np.bool_] = has_window & ~spoilt & ~missing

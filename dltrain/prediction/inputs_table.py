@@ -18,7 +18,7 @@ from dltrain.data.tables.spelling import composed
 from dltrain.errors import DataError
 from dltrain.prediction.cell_problems import problems_of
 from dltrain.prediction.rows import Inputs, Places, Rows
-from dltrain.prediction.tables import NewTable
+from dltrain.prediction.wanted import NewTable
 
 _MOST_UNKNOWN = 1000
 
@@ -53,6 +53,9 @@ class TableInputs(Inputs):
 
     def close(self) -> None:
         self._table.close()
+
+    def name_of(self, rows: Rows, place: int) -> str:
+        return self._table.name_of(rows.numbers[place])
 
     def batches(self, rows: Rows, size: int) -> Iterator[tuple[Places, Tensors]]:
         whole = self._as_table(rows)

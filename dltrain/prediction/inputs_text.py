@@ -14,9 +14,12 @@ from dltrain.data.text.tokenizing import cutter, normalized
 from dltrain.data.text.tokens import PADDING, TextCodec
 from dltrain.prediction.cell_problems import shortened
 from dltrain.prediction.rows import Inputs, Places, Rows
-from dltrain.prediction.tables import NewTable
+from dltrain.prediction.wanted import NewTable
 
 Use = Literal["class", "next", "answer"]
+
+# What a person calls a token, where it is not called as its kind.
+_UNITS = {"bpe": "piece", "jamo": "letter"}
 
 _NOTHING_KNOWN = "the model has seen nothing of it in its training"
 
@@ -32,12 +35,16 @@ class TextInputs(Inputs):
         self.where, self.columns, self._table = table.where, table.names, table
         self._column, self._codec, self._use = column, codec, use
         self._cut = cutter(codec.kind, codec.tokenizer)
+        self._unknown = self._empty = 0  # texts of which the model knows nothing, and those in which nothing stands
 
     def rows(self, keep: Sequence[str], most: int) -> Iterator[Rows]:
         yield from self._table.rows(list(dict.fromkeys([self._column, *keep])), most)
 
     def close(self) -> None:
         self._table.close()
+
+    def name_of(self, rows: Rows, place: int) -> str:
+        return self._table.name_of(rows.numbers[place])
 
     def batches(self, rows: Rows, size: int) -> Iterator[tuple[Places, Tensors]]:
         import pyarrow as pa
@@ -48,6 +55,7 @@ class TextInputs(Inputs):
         numbers: dict[int, list[int]] = {}
         for place, tokens in zip(places.tolist(), cut, strict=True):
             found = self._numbers(tokens)
+            self._count(tokens, found)
             if isinstance(found, str):
                 rows.problems[place] = found
             else:
@@ -71,6 +79,15 @@ class TextInputs(Inputs):
             return _NOTHING_KNOWN
         return numbers[-codec.context :] if self._use == "next" else numbers[: codec.context]
 
+    def _count(self, tokens: list[str], found: list[int] | str) -> None:
+        """Counts a text that has a class all the same, though there is nothing in it that the class could hang on."""
+        if self._use != "class" or isinstance(found, str):
+            return
+        if not tokens:
+            self._empty += 1
+        elif all(number == self._codec.vocabulary.unknown for number in found):
+            self._unknown += 1
+
     def _tensors(self, texts: list[list[int]]) -> Tensors:
         codec = self._codec
         is_window = self._use == "next" and codec.form == "windows"
@@ -85,6 +102,19 @@ class TextInputs(Inputs):
 
     def notes(self) -> Iterator[str]:
         yield from self._table.notes
+        found = []
+        if self._unknown:
+            has, unit = "has" if self._unknown == 1 else "have", _UNITS.get(self._codec.kind, self._codec.kind)
+            found.append(f"{_counted(self._unknown)} {has} no {unit} that the model knows")
+        if self._empty:
+            found.append(f"{_counted(self._empty)} {'is' if self._empty == 1 else 'are'} empty")
+        if found:
+            told = " and ".join(found)
+            yield f"{told}: what is predicted there hangs on nothing in the text"
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} text{'' if number == 1 else 's'}"
 
 
 def last_steps(inputs: Tensors, outputs: Tensors) -> Tensors:

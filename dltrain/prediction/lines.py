@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from dltrain.console import log
-from dltrain.data.tables.content import open_table
+from dltrain.data.tables.content import codec_of, open_table
 from dltrain.errors import DataError
 
 STANDARD_INPUT = "standard input"
@@ -97,8 +97,10 @@ class Lines(Iterator[str]):
         if self._at_start and text:
             text, self._at_start = text.removeprefix("\ufeff"), False
         if "\0" in text:
-            hint = "" if self.encoding.startswith("utf-16") else "; for UTF-16 give data.encoding=utf-16"
-            raise DataError(f"{self.where}: holds NUL characters, so it is not a text file{hint}")
+            raise DataError(
+                f"{self.where}: holds NUL characters, so it is not a text file, or one in UTF-16 without its mark: "
+                "save it as UTF-8"
+            )
         self._lines.extend(io.StringIO(self._rest + text, newline=self._newline))
         self._rest = ""
         if self._lines and not self.ended and not self._lines[-1].endswith("\n"):  # \r may be half of \r\n
@@ -111,10 +113,16 @@ class Lines(Iterator[str]):
         state = self._decoder.getstate()
         try:
             return self._decoder.decode(piece, final=self.ended)
-        except UnicodeDecodeError:
+        except UnicodeError:
             self._decoder.setstate(state)
             self._decoder.errors, self.has_bad_bytes = "surrogateescape", True
+        try:
             return self._decoder.decode(piece, final=self.ended)
+        except UnicodeError as error:  # UTF-16 without its mark, or half a character of it, which no surrogate keeps
+            raise DataError(
+                f"{self.where}: it is not {self.encoding.upper()}, or damaged ({getattr(error, 'reason', error)}): "
+                "save it as UTF-8"
+            ) from error
 
 
 def is_whole(texts: Iterable[str]) -> bool:
@@ -126,29 +134,31 @@ def is_whole(texts: Iterable[str]) -> bool:
     return True
 
 
-def open_lines(path: Path | None, encoding: str, *, newline: str = "") -> Lines:
+def open_lines(path: Path | None, encoding: str, *, newline: str = "", is_given: bool = False) -> Lines:
     """Opens a file of text, packed with gzip or not, or standard input where ``path`` is None.
 
     Args:
         encoding: what to take where a text is not UTF-8; "auto" takes UTF-16 where its mark stands, else CP949.
+        is_given: the encoding was given for this very file, and holds whatever its bytes look like.
 
     Raises:
         DataError: there is no such file, it cannot be read, or is no text.
     """
     if path is None or path.is_fifo():
-        return _of_stream(path, encoding, newline)
+        return _of_stream(path, encoding, newline, is_given)
     where = str(path)
     file, _ = open_table(path, where)
     with file:
-        _refuse(_read(file, where, 16), where)
+        _refuse(start := _read(file, where, 16), where)
 
     def opened() -> BinaryIO:
         return open_table(path, where)[0]
 
-    return Lines(opened(), _encoding_of_file(opened, encoding, where), where, newline=newline)
+    found = codec_of(encoding, start) if is_given else _encoding_of_file(opened, encoding, where)
+    return Lines(opened(), found, where, newline=newline)
 
 
-def _of_stream(path: Path | None, encoding: str, newline: str) -> Lines:
+def _of_stream(path: Path | None, encoding: str, newline: str, is_given: bool) -> Lines:
     """Opens what can be read once: its encoding is told from what comes first."""
     where = STANDARD_INPUT if path is None else str(path)
     file = _standard_input() if path is None else cast("BinaryIO", path.open("rb"))
@@ -171,7 +181,8 @@ def _of_stream(path: Path | None, encoding: str, newline: str) -> Lines:
             return True
 
     tried = (name for name in _candidates(begin, encoding) if _reads(name, [begin], whole=False))
-    return Lines(file, next(tried, "utf-8"), where, newline=newline, begin=begin, is_ready=is_ready)
+    found = codec_of(encoding, begin) if is_given else next(tried, "utf-8")
+    return Lines(file, found, where, newline=newline, begin=begin, is_ready=is_ready)
 
 
 def _standard_input() -> BinaryIO | None:
@@ -211,7 +222,10 @@ def _refuse(start: bytes, where: str) -> None:
 def _candidates(start: bytes, given: str) -> list[str]:
     """Returns the encodings to try, in this order: what reads as UTF-8 is hardly ever anything else."""
     marked = ["utf-16"] if start.startswith(_UTF_16_MARKS) else []
-    return list(dict.fromkeys([*marked, "utf-8", *([] if given == "auto" else [given]), "cp949"]))
+    known = [] if given == "auto" else [given]
+    # UTF-16 without a mark reads most of what has an even number of bytes; as CP949, its spaces and line ends are NULs.
+    bare = [codec_of(given, start)] if given == "utf-16" else []
+    return list(dict.fromkeys([*marked, "utf-8", *known, "cp949", *bare]))
 
 
 def _encoding_of_file(opened: Callable[[], BinaryIO], given: str, where: str) -> str:
@@ -237,6 +251,6 @@ def _reads(encoding: str, pieces: Iterable[bytes], *, whole: bool) -> bool:
             if "\0" in decoder.decode(piece):
                 return False
         decoder.decode(b"", final=whole)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from dltrain.errors import ConfigError, DataError
 from dltrain.prediction.answers import PREDICTION
-from dltrain.prediction.choosing import Reading, Takes
+from dltrain.prediction.choosing import Takes
 from dltrain.prediction.image_files import ArraySource, as_images, paths_source
 from dltrain.prediction.inputs_series import SeriesInputs, WindowInputs
+from dltrain.prediction.options import Reading
 from dltrain.prediction.predictor import ERROR, Predictor
 from dltrain.prediction.rows import Inputs
-from dltrain.prediction.tables import FrameTable, Wanted
 from dltrain.prediction.texts import TEXT, ListTable
+from dltrain.prediction.typed_tables import FrameTable
+from dltrain.prediction.wanted import Wanted
 
 _TAKEN = {
     "table": "a DataFrame, an array (N, D) or the path of a table",

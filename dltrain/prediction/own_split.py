@@ -17,6 +17,7 @@ from dltrain.evaluate import outputs_of
 from dltrain.losses import HeadsLoss
 from dltrain.prediction.answers import PREDICTION, TRUE, Answers
 from dltrain.prediction.model import moved
+from dltrain.prediction.options import refuse_probabilities
 from dltrain.prediction.predictor import NUMBER
 from dltrain.prediction.rows import Columns
 from dltrain.readable import Reader
@@ -50,11 +51,13 @@ def predicted(
         numbers: the place of each sample in its split, from 1, comes first.
 
     Raises:
-        ConfigError: the data have no such split, or something else than all is to be kept.
+        ConfigError: the data have no such split, something else than all is to be kept or nothing can be, or there are
+            no probabilities that could be shown.
         CheckpointError: see ``trained.load_trained``.
     """
-    if set(keep) - {"all"}:
-        raise ConfigError(f"--keep {keep[0]}: of the run's own data give --keep all, or leave it out")
+    others = [given for given in keep if given != "all"]
+    if others:
+        raise ConfigError(f"--keep {others[0]}: of the run's own data give --keep all, or leave it out")
     parts, _ = load_trained(folder, config, checkpoint)
     if name not in parts.data.splits:
         raise ConfigError(f"--split {name}: this data has none. There is: {', '.join(parts.data.splits)}")
@@ -78,6 +81,8 @@ def _batches(parts: Parts, split: Split, show_all: bool | None, *, keeps: bool) 
     reader = Reader(parts.data, loss)
     is_text = task.per_step and task.kind != "sequence_labels"
     answers = Answers(task, loss, names=_names(parts), show_all=show_all) if not is_text else None
+    if show_all and (answers is None or not answers.has_probabilities):
+        raise refuse_probabilities("texts" if answers is None else answers.kind)
     autocast = device.autocast(parts.device, parts.config.device.precision)
     parts.model.eval()
     for batch in split.batches(epoch=0):
@@ -107,8 +112,16 @@ def _names(parts: Parts) -> list[str]:
 
 
 def _inputs(reader: Reader, batch: Batch) -> dict[str, Any]:
-    """Returns what the model was given, as a person reads it."""
+    """Returns what the model was given, as a person reads it.
+
+    Raises:
+        ConfigError: nobody can read it.
+    """
     names, rows = reader.inputs(batch)
+    if not names:
+        raise ConfigError(
+            "--keep all: what this model was given, such as images, cannot stand in a table. Leave it out"
+        )
     taken = {PREDICTION, TRUE, NUMBER}
     columns = zip(*rows, strict=True) if rows and names else [[] for _ in names]
     return {

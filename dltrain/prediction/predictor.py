@@ -90,6 +90,8 @@ class Predictor:
         for note in self.inputs.notes():
             log.info("%s", note)
         if self.rows and self.bad == self.rows and not self.may_all_be_bad:
+            if self.rows == 1:
+                raise DataError(f"the only row cannot be predicted: {self._first}")
             raise DataError(f"none of the {self.rows:,} rows can be predicted. The first: {self._first}")
         if self.bad > _TOLD:
             log.warning("%s of %s rows have no prediction", f"{self.bad:,}", f"{self.rows:,}")
@@ -100,12 +102,15 @@ class Predictor:
         wanted: list[str] = [] if self.keep else list(self.inputs.shown)
         for given in map(composed, self.keep):
             names = [given] if given in there else given.split(",")
-            for name in there if given == "all" and given not in there else names:
-                if name not in there:
+            for name in names:
+                if name == "all" and name not in there:
+                    wanted += there
+                elif name in there:
+                    wanted.append(name)
+                else:
                     raise ConfigError(
                         f"--keep {name}: {self.inputs.where} has no such column.{did_you_mean(name, there)}"
                     )
-                wanted.append(name)
         own = {NUMBER, ERROR, *self.answerer.columns}
         return {f"{name} (input)" if name in own else name: name for name in dict.fromkeys(wanted)}
 
@@ -133,7 +138,8 @@ class Predictor:
         """
         self.rows += len(rows)
         for place in sorted(rows.problems):
-            told = f"{self.inputs.name_of(rows, place)} of {self.inputs.where}: {rows.problems[place]}"
+            name, where = self.inputs.name_of(rows, place), self.inputs.where
+            told = f"{name if name == where else f'{name} of {where}'}: {rows.problems[place]}"
             if self.strict:
                 raise DataError(told)
             self.bad += 1

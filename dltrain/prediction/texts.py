@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dltrain import arrow
-from dltrain.data.tables.content import open_table
-from dltrain.data.tables.sniffing import Format
+from dltrain.errors import ConfigError
 from dltrain.prediction.lines import Lines, is_whole, open_lines
 from dltrain.prediction.records import DELIMITERS, first_record
 from dltrain.prediction.rows import Rows
-from dltrain.prediction.tables import NewTable, ParquetTable, Wanted, text_table
+from dltrain.prediction.tables import text_table
+from dltrain.prediction.typed_tables import is_parquet, parquet_table
+from dltrain.prediction.wanted import NewFormat, NewTable, Wanted
 
 # What the texts are called where they stand in no table.
 TEXT = "text"
@@ -70,34 +71,38 @@ class ListTable(NewTable):
 
 
 def open_texts(
-    path: Path | None, column: str, form: Format, *, quoting: bool = True, as_lines: bool = False
+    path: Path | None, wanted: Wanted, form: NewFormat, *, as_lines: bool = False, is_table: bool = False
 ) -> tuple[NewTable, str]:
     """Opens texts: a table where the name says so or the first line names the column among others, else lines.
 
     Args:
         path: None is standard input.
-        column: of a table, that with the texts.
-        as_lines: takes what is no Parquet file as lines, whatever it looks like.
+        wanted: the one column of a table, that with the texts.
+        as_lines: takes a text a line, whatever it looks like.
+        is_table: takes a table, whatever it looks like.
 
     Returns:
         The table, and its column with the texts.
 
     Raises:
         DataError: it cannot be read, or is a table without that column.
+        ConfigError: it is Parquet, and is told to be text.
     """
-    wanted = Wanted([column], quoting=quoting)
+    (column,) = wanted.columns
     if path is not None and not path.is_fifo():
-        file, is_parquet = open_table(path, str(path))
-        file.close()
-        if is_parquet:
-            return ParquetTable(path, wanted), column
-    lines = open_lines(path, form.encoding, newline="" if quoting and not as_lines else "\n")
+        if as_lines and is_parquet(path):
+            raise ConfigError(f"--lines: {path} is Parquet, which has no lines. Leave out --lines")
+        typed = parquet_table(path, wanted, form)
+        if typed is not None:
+            return typed, column
+    newline = "" if wanted.quoting and not as_lines else "\n"
+    lines = open_lines(path, form.encoding, newline=newline, is_given="encoding" in form.given)
     if as_lines:
         return LinesTable(lines), TEXT
-    if path is not None and path.name.lower().removesuffix(".gz").endswith(_TABLES):
+    if is_table or (path is not None and path.name.lower().removesuffix(".gz").endswith(_TABLES)):
         return text_table(lines, wanted, form), column
     sample = lines.ahead()
-    rows = [first_record(sample, delimiter, quoting=quoting) for delimiter in DELIMITERS]
+    rows = [first_record(sample, delimiter, quoting=wanted.quoting) for delimiter in DELIMITERS]
     if any(column in row for row in rows):
         return text_table(lines, wanted, form), column
     return LinesTable(lines), TEXT

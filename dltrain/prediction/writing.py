@@ -96,11 +96,11 @@ class _Parquet(Writer):
 
 
 def _kind(array: Any) -> Any:
-    """Returns the type of a column: numbers stay what they are, all else is text."""
+    """Returns the type of a column: numbers, truth values and times stay what they are, all else is text."""
     import pyarrow as pa
 
-    is_number = pa.types.is_floating(array.type) or pa.types.is_integer(array.type)
-    return array.type if is_number or pa.types.is_temporal(array.type) else pa.string()
+    stays = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_temporal)
+    return array.type if any(is_one(array.type) for is_one in stays) else pa.string()
 
 
 def _fitted(array: Any, kind: Any) -> Any:
@@ -178,6 +178,9 @@ def check_target(target: str | None, source: Path | None = None) -> None:
         raise ConfigError(f"-o {target}: this is a folder; name a file")
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise ConfigError(f"-o {target}: this is the file that is read. Name another one")
+    is_shard = source is not None and path.suffix.lower() == ".parquet" and path.exists()
+    if source is not None and is_shard and source.resolve() == path.resolve().parent:
+        raise ConfigError(f"-o {target}: this is one of the files that are read. Name another one")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"-o {target}: there is no folder {path.parent}. Make it first")
 

@@ -114,7 +114,11 @@ def test_a_strict_output_file_is_not_left_behind(iris, work):
             "rows.csv: its first row names no column that the model needs. It begins with: a, b. The model needs: "
             "sepal_length, sepal_width, petal_length, petal_width",
         ),
-        ("a\0b\n", "rows.csv: holds NUL characters, so it is not a text file; for UTF-16 give data.encoding=utf-16"),
+        (
+            "a\0b\n",
+            "rows.csv: holds NUL characters, so it is not a text file, or one in UTF-16 without its mark: save it as "
+            "UTF-8",
+        ),
         ("PK\x03\x04", "rows.csv: this is a ZIP archive or a spreadsheet (.xlsx): unpack it, or save the sheet as CSV"),
         ("\x1f\x8b\x08", "rows.csv: the gzip file is cut off or damaged: get or make it again"),
         ("PAR1 PAR1", "rows.csv: the Parquet file is damaged: Parquet file size is 9 bytes"),

@@ -58,6 +58,36 @@ def test_an_encoding_that_nobody_can_guess_is_that_of_the_training(tmp_path):
     lines.close()
 
 
+def test_a_file_that_is_not_in_the_utf_16_of_the_training(tmp_path):
+    for text in ("가나\n", "가나\r\n"):
+        (tmp_path / "a.csv").write_bytes(text.encode("cp949"))
+        lines = open_lines(tmp_path / "a.csv", "utf-16")
+        assert [*lines] == [text] and lines.encoding == "cp949"
+        lines.close()
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_utf_16_without_a_mark_is_read_as_in_the_training(is_given, tmp_path):
+    (tmp_path / "a.csv").write_bytes("가나\n".encode("utf-16-le"))
+    lines = open_lines(tmp_path / "a.csv", "utf-16", is_given=is_given)
+    assert [*lines] == ["가나\n"] and lines.encoding == "utf-16-le"
+    lines.close()
+
+
+def test_an_encoding_that_is_given_holds(tmp_path):
+    (tmp_path / "a.csv").write_bytes("café\n".encode())
+    lines = open_lines(tmp_path / "a.csv", "cp1252", is_given=True)
+    assert [*lines] == ["cafÃ©\n"]
+    lines.close()
+    (tmp_path / "cut.csv").write_bytes("가나\n".encode("utf-16")[:-1])
+    lines = open_lines(tmp_path / "cut.csv", "utf-16", is_given=True)
+    with pytest.raises(DataError) as error:
+        list(lines)
+    lines.close()
+    path = tmp_path / "cut.csv"
+    assert str(error.value) == f"{path}: it is not UTF-16, or damaged (truncated data): save it as UTF-8"
+
+
 def test_bytes_that_are_no_text_spoil_one_line_alone():
     lines = of(b"a,b\n1,\xff\n\xea\xb0\x80,\xed\x95\nc,d\n", piece=4)
     found = [*records(lines, ",", 2)]

@@ -44,6 +44,6 @@ def test_a_split_that_is_not_there(run_of, dltrain):
 
 
 def test_columns_of_ones_own_split_are_kept_together_or_not_at_all(run_of, dltrain):
-    answer = dltrain("predict", run_of("gate"), "--split", "train", "--keep", "x1")
+    answer = dltrain("predict", run_of("gate"), "--split", "train", "--keep", "all", "--keep", "x1")
     assert answer.code == 2
     assert answer.err == "error: --keep x1: of the run's own data give --keep all, or leave it out\n"

@@ -10,7 +10,9 @@ import pytest
 
 from dltrain.errors import DataError
 from dltrain.prediction.inputs_table import plain_name
-from dltrain.prediction.tables import ANY_FORMAT, FrameTable, ParquetTable, Wanted, open_new_table
+from dltrain.prediction.tables import open_new_table
+from dltrain.prediction.typed_tables import FrameTable, ParquetTable
+from dltrain.prediction.wanted import ANY_FORMAT, Wanted
 
 
 def read(path, wanted=("a", "b"), form=ANY_FORMAT, **options):
@@ -131,7 +133,7 @@ def test_the_codes_of_streamed_categories(one_hot, run_of, dltrain, work):
 
     from dltrain.data.streams.parquet_blocks import Category, Number, RowGroup, TableReader, Target
     from dltrain.prediction.inputs_table import TableInputs, of_streamed
-    from dltrain.prediction.tables import EMPTY_WORDS
+    from dltrain.prediction.wanted import EMPTY_WORDS
 
     frame = pd.DataFrame({
         "x": [1.5, None, 3.0], "t": [True, False, True], "c": ["서울", None, "제주"], "y": [1.0, 2, 3],

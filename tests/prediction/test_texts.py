@@ -10,15 +10,15 @@ import torch
 
 from dltrain import averages, cli, registry, saved
 from dltrain.checkpoint import load_state
-from dltrain.data.tables.sniffing import Format
 from dltrain.data.text.tokens import TextCodec
 from dltrain.generate import Choice, answered
 from dltrain.prediction.answering import answers
 from dltrain.prediction.texts import LinesTable, open_texts
+from dltrain.prediction.wanted import ANY_FORMAT, Wanted
 from dltrain.run_folder import RunFolder
 from dltrain.weights import load_weights
 
-FORM = Format("auto", "auto", "auto", "auto", ())
+WANTED = Wanted(["text"])
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def piped(monkeypatch, dltrain):
 )
 def test_lines_and_tables_are_told_apart(name, content, as_lines, expected, tmp_path):
     (tmp_path / name).write_bytes(content.encode())
-    table, column = open_texts(tmp_path / name, "text", FORM, as_lines=as_lines)
+    table, column = open_texts(tmp_path / name, WANTED, ANY_FORMAT, as_lines=as_lines)
     rows = [row for part in table.rows([column], 2) for row in part.cells[column].to_pylist()]
     table.close()
     assert rows == expected
@@ -61,7 +61,7 @@ def test_lines_and_tables_are_told_apart(name, content, as_lines, expected, tmp_
 
 def test_without_quoting_quotes_are_characters(tmp_path):
     (tmp_path / "a.txt").write_text('id\tdocument\tlabel\n1\t"좋다\t1\n2\t좋"다"\t1\n', encoding="utf-8")
-    table, column = open_texts(tmp_path / "a.txt", "document", FORM, quoting=False)
+    table, column = open_texts(tmp_path / "a.txt", Wanted(["document"], quoting=False), ANY_FORMAT)
     assert [row for part in table.rows([column], 9) for row in part.cells[column].to_pylist()] == ['"좋다', '좋"다"']
     table.close()
 
@@ -74,7 +74,7 @@ def test_a_column_of_another_name(run_of, new_files, dltrain, work):
     assert answer.code == 3
     assert answer.err == (
         "error: a.csv: its first row names no column that the model needs. It begins with: 후기, label. The model "
-        "needs: text\n"
+        "needs: text. Where the texts stand in another column, name it with --column\n"
     )
     named = dltrain("predict", run, "a.csv", "--column", "후기")
     assert named.code == 0 and named.out == dltrain("predict", run, new_files / "평_시험.csv").out
@@ -93,8 +93,28 @@ def test_a_parquet_file_of_texts(run_of, new_files, predict, work):
 
 def test_an_empty_text_and_unknown_ones_have_a_class_as_in_training(run_of, piped):
     answer, rows = piped("\n   \nzzz\n", run_of("reviews"), "-")
-    assert answer.code == 0 and answer.err == ""
+    assert answer.code == 0
+    assert answer.err == (
+        "1 text has no syllable that the model knows and 2 texts are empty: what is predicted there hangs on nothing "
+        "in the text\n"
+    )
     assert rows[0] == rows[1] and all(row["prediction"] in ("좋음", "나쁨") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("reviews", "가나\n가z\n", ""),
+        ("reviews", "zz\n가\n\n", "1 text has no syllable that the model knows and 1 text is empty"),
+        ("reviews", "zz\ny x\n", "2 texts have no syllable that the model knows"),
+        ("bag", "무슨 말\n", "1 text has no word that the model knows"),
+    ],
+)
+def test_texts_of_which_the_model_knows_nothing_are_told_once(name, text, told, run_of, piped):
+    answer, rows = piped(text, run_of(name), "-", "--batch-size", "1")
+    assert answer.code == 0 and len(rows) == text.count("\n")
+    assert all(row["prediction"] and not row["error"] for row in rows)
+    assert answer.err == (f"{told}: what is predicted there hangs on nothing in the text\n" if told else "")
 
 
 def test_row_numbers_and_all_columns_where_they_are_asked_for(run_of, piped):
@@ -107,7 +127,7 @@ def test_a_line_that_is_no_text(run_of, dltrain, work):
     (work / "a.txt").write_bytes("가\n".encode() + b"\xff\xff\n" + "나\n".encode())
     answer = dltrain("predict", run_of("reviews"), "a.txt")
     assert answer.code == 0
-    assert answer.err == "warning: row 2 of a.txt: it holds bytes that are not UTF-8\n"
+    assert answer.err.splitlines()[0] == "warning: row 2 of a.txt: it holds bytes that are not UTF-8"
     assert [bool(row["prediction"]) for row in predicting.rows_of(answer.out)] == [True, False, True]
 
 
@@ -191,6 +211,6 @@ def test_questions_of_a_file_and_of_a_pipe(talk, piped, predict, work):
 
 def test_lines_that_are_no_utf_8_and_their_note(tmp_path):
     (tmp_path / "a.txt").write_bytes("가나다\n".encode("cp949"))
-    table, _ = open_texts(tmp_path / "a.txt", "text", FORM)
+    table, _ = open_texts(tmp_path / "a.txt", WANTED, ANY_FORMAT)
     assert isinstance(table, LinesTable) and table.notes == [f"{tmp_path / 'a.txt'} is read as CP949"]
     table.close()

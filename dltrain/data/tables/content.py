@@ -12,6 +12,7 @@ from typing import BinaryIO
 from dltrain.data.unpacking import unpacked
 from dltrain.errors import DataError, did_you_mean
 
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 ENCODINGS = ("auto", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp949", "cp1252")
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
@@ -76,6 +77,15 @@ def _near(path: Path) -> str:
     return hint if len(files) <= 12 else hint.partition(" There is:")[0]
 
 
+def codec_of(encoding: str, start: bytes) -> str:
+    """Returns the codec for an encoding of ``ENCODINGS``; UTF-16 without a mark is read as Windows writes it.
+
+    Args:
+        start: the first bytes of the text.
+    """
+    return "utf-16-le" if encoding == "utf-16" and not start.startswith(_UTF_16_MARKS) else encoding
+
+
 class Utf8Stream(io.RawIOBase):
     """A file's text as UTF-8 without a mark, checked on the way."""
 
@@ -120,6 +130,8 @@ class Utf8Stream(io.RawIOBase):
         except OSError as error:
             raise DataError(f"{self.where}: cannot be read: {error.strerror}") from error
         self.ended = not piece
+        if not self.position and self.encoding == "utf-16":
+            self.decoder = codecs.getincrementaldecoder(codec_of(self.encoding, piece))()
         pending = len(self.decoder.getstate()[0])
         if self.encoding == "utf-8" and not self.at_start and not pending and piece.isascii():
             text_bytes = piece  # the common case at the speed of memory
@@ -150,11 +162,11 @@ class Utf8Stream(io.RawIOBase):
 
 def _line(path: Path, where: str, encoding: str, offset: int) -> int:
     """Returns the number of the line in which the byte at ``offset`` stands."""
-    decoder = codecs.getincrementaldecoder(encoding)("ignore")
     file, _ = open_table(path, where)
-    line = 1
+    line, decoder = 1, None
     with file:
         while offset > 0 and (piece := file.read(min(offset, _PIECE))):
+            decoder = decoder or codecs.getincrementaldecoder(codec_of(encoding, piece))("ignore")
             line += decoder.decode(piece).count("\n")
             offset -= len(piece)
     return line
@@ -168,4 +180,4 @@ def find_encoding(path: Path, where: str) -> str:
             start = file.read(2)
         except (EOFError, zlib.error, OSError):  # told again, with its reason, when the file is read
             start = b""
-    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    return "utf-16" if start in _UTF_16_MARKS else "utf-8"

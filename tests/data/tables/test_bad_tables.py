@@ -116,6 +116,11 @@ CASES: dict[str, tuple[bytes | str, list[str], str]] = {
         [],
         "data.path=t.csv: holds NUL characters, so it is not a text file; for UTF-16 give data.encoding=utf-16",
     ),
+    "UTF-16 without a mark, cut off": (
+        GOOD.encode("utf-16-le") + b"x",
+        ["data.encoding=utf-16"],
+        f"data.path=t.csv: byte {2 * len(GOOD)} (line 42) is not UTF-16. Save the file as UTF-8, or give data.encoding",
+    ),
     "NUL": (
         GOOD.encode() + b"1,\0,a\n",
         [],

@@ -94,6 +94,14 @@ def test_however_a_file_is_written_the_samples_are_the_same(load, write, change)
         assert torch.equal(other.splits[name].targets, samples.targets)
 
 
+def test_utf_16_without_a_mark_is_read_as_windows_writes_it(load, write):
+    plain, other = (
+        load(write(PLAIN), target="grade"),
+        load(write(PLAIN.encode("utf-16-le")), target="grade", encoding="utf-16"),
+    )
+    assert torch.equal(other.train.inputs, plain.train.inputs)
+
+
 def test_parquet_gives_the_same_samples(load, write, tmp_path):
     import pyarrow as pa
     from pyarrow import csv, parquet
