@@ -11,6 +11,7 @@ from dltrain.run_folder import RunFolder
 
 # Of a row, what the clock says, and what only says why there is a row.
 _NO_FIGURES = ("epoch_seconds", "partial")
+_COUNTERS = ("epoch", "step")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def compare(old: RunFolder, new: RunFolder) -> Agreement:
     alone: dict[str, None] = {}
     for step in shared:
         place = f"in epoch {before[step].get('epoch')} (step {step})"
-        found += _between(before[step], now[step], place, alone)
+        one, other = ({key: row[key] for key in row if key not in _COUNTERS} for row in (before[step], now[step]))
+        found += _between(one, other, place, alone)
     ends = old.read_result(), new.read_result()
     finals = [_finals(result) for result in ends]
     at_end = all(finals) and ends[0].get("steps") == ends[1].get("steps")

@@ -48,6 +48,10 @@ _NEEDED = (
     *("matplotlib", "fontTools", "pandas", "scipy"),
 )
 
+# What goes on to its end where nobody reads its output any more, as a training does: it trains, writes files, or prints
+# tables at its very end. The others stop at a closed pipe.
+_LASTING = ("resume", "rerun", "evaluate", "export", "report", "lr-find", "summary", "compare", "data")
+
 _EXAMPLES = """\
   dltrain model=lstm data=korean_text          train an LSTM on three Korean sentences
   dltrain generate last "경마장에" -n 4         let it write on
@@ -68,7 +72,7 @@ def main() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 (until the end)
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("resume", "rerun") or arguments[0] not in VERBS:  # a training
+    if not arguments or arguments[0] in _LASTING or arguments[0] not in VERBS:
         from dltrain import console
 
         console.outlive_terminal()

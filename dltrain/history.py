@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dltrain.console import log
 from dltrain.errors import MachineError
 from dltrain.run_folder import free_megabytes, json_text, sync_folder, write_file
 
@@ -52,14 +53,20 @@ class History:
                 self._name_is_durable = True
 
     def rows(self) -> Iterator[Row]:
-        """Yields the rows; a last line that a killed process left unfinished is passed over."""
+        """Yields the rows; a last line that a killed process left unfinished is passed over.
+
+        So is a line that is damaged in some other way, which is told: the rows behind it are none the worse.
+        """
         if not self.path.exists():
             return
-        for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                return
+        *lines, last = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        for number, line in enumerate(lines, 1):
+            row = _parsed(line)
+            if row is None:
+                log.warning("%s: line %d is damaged, and is passed over", self.path, number)
+            else:
+                yield row
+        if (row := _parsed(last)) is not None:
             yield row
 
     def cut(self, step: int) -> None:
@@ -67,3 +74,12 @@ class History:
         only because the training ended there."""
         kept = [row for row in self.rows() if row["step"] <= step and not row.get("partial")]
         write_file(self.path, "".join(json_text(row) + "\n" for row in kept))
+
+
+def _parsed(line: str) -> Row | None:
+    """Returns a row; None for what is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None

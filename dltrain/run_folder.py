@@ -160,7 +160,8 @@ def make_folder(
         for folder in made:
             sync_folder(folder.parent)  # else a power cut may take the folder with all that is in it
         if not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            number = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(number, os.strerror(number))
     except FileExistsError:
         if exist_ok:
             raise MachineError(f"{path} is a file, so no {what} can be made there") from None
@@ -184,7 +185,8 @@ def write_file(path: Path, content: bytes | memoryview | str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a disk that is read-only now
+            temporary.unlink(missing_ok=True)
         if error.errno == errno.ENOSPC:
             raise MachineError(
                 f"{path}: the disk is full: needs {len(data) / 2**20:.1f} MB, "

@@ -107,6 +107,13 @@ def test_a_figure_that_one_of_them_has_alone_is_no_difference(told, tmp_path):
     assert found.agrees and found.one_sided == ["test/loss"]
 
 
+def test_the_number_of_an_epoch_is_no_figure(tmp_path):
+    one, other = run(tmp_path / "one", THREE), run(tmp_path / "other", THREE)
+    rows = other.metrics.read_text().replace('"epoch": 3', '"epoch": 1')  # of batches of another size
+    other.metrics.write_text(rows)
+    assert agreement.compare(one, other).agrees
+
+
 def test_a_damaged_row_is_passed_over(tmp_path):
     folder = run(tmp_path / "run", THREE)
     folder.metrics.write_text(folder.metrics.read_text() + '[1]\n{"epoch": 9}\n{"step": 8, "train/')

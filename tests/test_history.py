@@ -49,6 +49,17 @@ def test_figures_that_are_no_number_become_null_which_every_reader_takes(history
     assert "NaN" not in history.path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("line", ["garbage", "", "3", '{"epoch": 2, "st', "[" * 100_000])
+def test_a_damaged_line_is_told_and_takes_no_other_along(history, caplog, line):
+    lines = history.path.read_text(encoding="utf-8").splitlines()
+    lines[1] = line
+    history.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert list(history.rows()) == [ROWS[0], *ROWS[2:]]
+    assert caplog.messages == [f"{history.path}: line 2 is damaged, and is passed over"]
+    history.cut(30)
+    assert list(history.rows()) == [ROWS[0], ROWS[2]]
+
+
 def test_a_history_without_a_file_has_no_rows(tmp_path):
     history = History(tmp_path / "metrics.jsonl")
     assert list(history.rows()) == []

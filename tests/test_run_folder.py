@@ -283,3 +283,11 @@ def test_where_there_are_no_runs_it_is_said(working_directory):
     assert str(caught.value) == (
         f"there are no runs in {working_directory / 'runs'}. Train one first, or change to the folder of your runs"
     )
+
+
+def test_a_file_that_cannot_be_written_is_told_where_its_remains_cannot_be_removed_either(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    path = tmp_path / "file" / "a.json"
+    with pytest.raises(MachineError) as caught:
+        run_folder.write_file(path, "{}")
+    assert str(caught.value) == f"{path} cannot be written: Not a directory"

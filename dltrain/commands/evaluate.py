@@ -9,6 +9,7 @@ test split of its own. Besides data.* only device.* and trainer.evaluation_batch
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 from dltrain.commands import one_run
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_WORST = 1000
 _MOST_RESAMPLES = 100_000
+_FEWEST_RESAMPLES = 100  # of fewer, the ends of an interval are single draws
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.baselines and not any("baselines" in one for one in (found, *found.get("targets", {}).values())):
         log.warning("--baselines: no simple guess has outputs of this kind, which are not compared step by step")
+    if math.isnan(found["figures"].get("loss") or 0.0):
+        log.warning("the model gives outputs that are no number (NaN): only the loss tells, the other figures do not")
     result = {"split": loaded.called(split), "samples": found["samples"], "checkpoint": loaded.checkpoint}
     result |= {"overrides": arguments.overrides} if arguments.overrides else {}
     result |= {name: value for name, value in found.items() if name not in result}
@@ -80,7 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json_text(result))
     else:
-        title = f"{folder.path.name}: {result['samples']:,} samples of {loaded.described(split)}"
+        what = "1 sample" if result["samples"] == 1 else f"{result['samples']:,} samples"
+        title = f"{folder.path.name}: {what} of {loaded.described(split)}"
         printing.show(result, title, coefficients_of_logarithms=parts.loss.link is not None)
     written = writing.write(folder, result, heading)  # after they are told: the folder may be one to read alone
     if arguments.worst:
@@ -97,8 +102,11 @@ def _check(arguments: argparse.Namespace) -> None:
     """
     if arguments.worst is not None and not 1 <= arguments.worst <= _MOST_WORST:
         raise ConfigError(f"--worst {arguments.worst}: give a number from 1 to {_MOST_WORST:,}")
-    if arguments.resamples is not None and not 0 <= arguments.resamples <= _MOST_RESAMPLES:
-        raise ConfigError(f"--resamples {arguments.resamples}: give a number from 0 (none) to {_MOST_RESAMPLES:,}")
+    if arguments.resamples not in (None, 0) and not _FEWEST_RESAMPLES <= arguments.resamples <= _MOST_RESAMPLES:
+        raise ConfigError(
+            f"--resamples {arguments.resamples}: give a number from {_FEWEST_RESAMPLES} to {_MOST_RESAMPLES:,}, or 0 "
+            "for no intervals"
+        )
     if arguments.confidence is not None and not 0 < arguments.confidence < 1:
         raise ConfigError(f"--confidence {arguments.confidence:g}: give a share between 0 and 1, such as 0.95")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dltrain import run_folder, sample_pictures
 from dltrain.data import Data
+from dltrain.errors import MachineError
 from dltrain.evaluation import pictures
 from dltrain.readable import Entry, table
 from dltrain.run_folder import RunFolder
@@ -31,7 +32,7 @@ def write(folder: RunFolder, evaluation: dict[str, Any], title: str | None) -> l
     run_folder.refuse_links([folder.evaluation, pictured])
     for path in pictured.iterdir() if pictured.is_dir() else ():
         if path.suffix in (".svg", ".png", ".csv"):
-            path.unlink()
+            _remove(path)
     run_folder.write_file(folder.evaluation, as_text(evaluation) + "\n")
     drawn = () if title is None else pictures.draw(evaluation, title)
     return [_written(folder, name, content) for name, content in drawn]
@@ -48,6 +49,13 @@ def write_worst(folder: RunFolder, entries: Sequence[Entry], data: Data, title: 
         sample_pictures.draw(data, entries, title).save(picture, format="PNG")
         written.append(_written(folder, f"{_WORST}.png", picture.getvalue()))
     return written
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MachineError(f"{path} cannot be removed: {error.strerror}") from error
 
 
 def _written(folder: RunFolder, name: str, content: str | bytes) -> Path:

@@ -62,11 +62,12 @@ class Scale:
         if not ordered:
             return None
         best, last = ordered[0], len(ordered) - 1
-        median = ordered[last // 2]
+        median = ordered[(last + 1) // 2]
         is_log = min(ordered) > 0 and max(best / median, median / best) > 20
         as_drawn: Callable[[float], float] = math.log10 if is_log else float
         distances = [abs(as_drawn(value) - as_drawn(best)) for value in ordered]
-        reach = 6 * next((distances[place] for place in (last // 2, 3 * last // 4, last) if distances[place]), 0)
+        places = ((last + 1) // 2, (3 * last + 3) // 4, last)
+        reach = 6 * next((distances[place] for place in places if distances[place]), 0)
         within = [value for value, distance in zip(ordered, distances, strict=True) if distance <= reach]
         return cls(higher_is_better, best, within[-1], is_log, len(ordered) - len(within))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 
 import numpy as np
 import pytest
 import torch
+from commandline import start
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from dltrain import cli
 from dltrain.checkpoint import CheckpointStore
@@ -90,10 +94,10 @@ def test_figures_have_intervals(runs, dltrain):
 
 
 def test_how_many_draws_and_how_sure(runs, dltrain):
-    evaluation = figures(dltrain(*PLAIN, "--json", "--resamples", "50", "--confidence", "0.5"))
-    assert evaluation["confidence"] == 0.5 and evaluation["resamples"] == 50
-    out = dltrain(*PLAIN, "--resamples", 50, "--confidence", 0.5).out
-    assert "50 % intervals, by the bootstrap with 50 resamples" in out
+    evaluation = figures(dltrain(*PLAIN, "--json", "--resamples", "150", "--confidence", "0.5"))
+    assert evaluation["confidence"] == 0.5 and evaluation["resamples"] == 150
+    out = dltrain(*PLAIN, "--resamples", 150, "--confidence", 0.5).out
+    assert "50 % intervals, by the bootstrap with 150 resamples" in out
     evaluation = figures(dltrain(*PLAIN, "--json", "--resamples", "0"))
     assert "intervals" not in evaluation and "resamples" not in evaluation
     assert "in brackets" not in dltrain(*PLAIN, "--resamples", 0).out
@@ -102,8 +106,9 @@ def test_how_many_draws_and_how_sure(runs, dltrain):
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
     [
-        ("--resamples", "-1", "give a number from 0 (none) to 100,000"),
-        ("--resamples", "1000000", "give a number from 0 (none) to 100,000"),
+        ("--resamples", "-1", "--resamples -1: give a number from 100 to 100,000, or 0 for no intervals"),
+        ("--resamples", "99", "give a number from 100 to 100,000, or 0 for no intervals"),
+        ("--resamples", "1000000", "give a number from 100 to 100,000, or 0 for no intervals"),
         ("--confidence", "95", "--confidence 95: give a share between 0 and 1, such as 0.95"),
         ("--confidence", "0", "give a share between 0 and 1, such as 0.95"),
         ("--worst", "0", "--worst 0: give a number from 1 to 1,000"),
@@ -277,3 +282,44 @@ def test_an_average_of_what_is_no_number_is_refused(word, runs, dltrain):
     answer = dltrain(*PLAIN, "--checkpoint", word)
     assert answer.code == 2
     assert f"--checkpoint {word}: give average for all checkpoints that are kept, or average:N" in answer.err
+
+
+# --- what goes wrong on the way ---------------------------------------------------------------------------
+
+
+def test_outputs_that_are_no_number_are_told(runs, dltrain):
+    folder = runs[0] / "checkpoints"
+    described = folder / f"{json.loads((folder / 'best.json').read_text())['checkpoint']}.json"
+    weights = described.with_suffix(".safetensors")
+    with safe_open(weights, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        metadata = file.metadata()
+    for tensor in tensors.values():
+        if tensor.is_floating_point():
+            tensor.fill_(float("nan"))
+    save_file(tensors, weights, metadata)
+    content = weights.read_bytes()
+    known = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    described.write_text(json.dumps(json.loads(described.read_text()) | known))
+    answer = dltrain(*PLAIN)
+    assert answer.code == 0
+    assert answer.err == (
+        "warning: the model gives outputs that are no number (NaN): only the loss tells, the other figures do not\n"
+    )
+
+
+def test_figures_are_told_where_they_cannot_be_kept(runs, dltrain):
+    (runs[0] / "evaluation" / "old.svg").mkdir(parents=True)  # in the place of a picture
+    answer = dltrain(*PLAIN)
+    assert answer.code == 5 and "accuracy" in answer.out
+    assert answer.err == f"error: {runs[0]}/evaluation/old.svg cannot be removed: Is a directory\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", [("evaluate", "iris", "--no-pictures"), ("summary", "data=iris")])
+def test_a_reader_that_has_seen_enough_takes_nothing_away(verb, runs, work):
+    with start(*verb, cwd=work) as process:
+        process.stdout.close()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert (runs[0] / "evaluation.json").exists() == (verb[0] == "evaluate")
