@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from dltrain.board_server import BoardServer
 
+    if arguments.port is not None and not 0 < arguments.port < 2**16:
+        raise ConfigError(f"--port {arguments.port}: give a number from 1 to 65535, or leave it out for a free one")
     for number in (signal.SIGTERM, signal.SIGHUP):  # or TensorBoard would stay
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
