@@ -45,6 +45,7 @@ complete -c dltrain -f -a '(dltrain __complete 1 -- (commandline -opc) (commandl
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 _WITH_RUN = ("resume", "rerun", "evaluate", "predict", "generate", "compare", "report", "export", "board")
+_MOST_RUNS = 50
 _WITH_CONFIG = ("lr-find", "summary", "check", "explain")
 
 
@@ -81,7 +82,7 @@ def candidates(before: list[str], word: str) -> list[str]:
     elif verb == "completion":
         found += SCRIPTS
     elif verb in _WITH_RUN:
-        found += ["last", *[str(run.path) for run in run_folder.all_runs()[-50:]]] if "=" not in word else []
+        found += ["last", *_runs(word)] if "=" not in word else []
         if verb in ("resume", "compare"):
             found += _settings(word)
     elif verb == "runs":
@@ -90,6 +91,15 @@ def candidates(before: list[str], word: str) -> list[str]:
     elif verb is None or verb in _WITH_CONFIG:
         found += _settings(word, explain=verb == "explain")
     return [candidate for candidate in found if candidate.startswith(word)]
+
+
+def _runs(word: str) -> list[str]:
+    """Returns the runs that a word may become, trials included, at most so many: the one trained last stands last."""
+    from dltrain.results import folders
+
+    root = run_folder.RUNS
+    paths = [*folders.single_runs(root), *(path for sweep in folders.sweeps(root) for path in folders.trials(sweep))]
+    return folders.newest_first([path for path in paths if path.startswith(word)])[:_MOST_RUNS][::-1]
 
 
 def _data_words(before: list[str], word: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dltrain.config_files import flatten
 from dltrain.directions import is_higher_better
-from dltrain.errors import ConfigError, did_you_mean
+from dltrain.errors import CheckpointError, ConfigError, did_you_mean
 from dltrain.history import Row
 from dltrain.results import columns, folders, labels, reading
 from dltrain.results.keys import differing_in, is_untold, spelled
@@ -135,7 +135,12 @@ def _configs(runs: Sequence[Run]) -> list[dict[str, Any]]:
         own = run.config
         choices = tuple((key, spelled(value) if key.endswith(".name") else "") for key, value in own.items())
         if choices not in added:
-            whole = flatten(saved_config(RunFolder(Path(run.path))))
+            try:
+                whole = flatten(saved_config(RunFolder(Path(run.path))))
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{error}. Leave this run out: name the others, or give comparisons such as status=done"
+                ) from error
             added[choices] = {key: value for key, value in whole.items() if key not in own}
         configs.append({**own, **added[choices]})
     return configs

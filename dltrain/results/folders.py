@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from dltrain.console import log
+from dltrain.results import ahead
 
 CONFIG, RESULT, ROWS, LOCK = "config.yaml", "result.json", "metrics.jsonl", "run.lock"
 PLAN, SWEEP_LOCK = "multirun.yaml", "sweep.lock"
@@ -20,13 +22,7 @@ TRASH = ".removed-"
 
 def single_runs(root: Path) -> Iterator[str]:
     """Yields the folders of runs that are no trials of a sweep: ``root/NAME`` and ``root/DATE/NAME``."""
-    for path in _inside(str(root)):
-        if path.endswith("/sweeps"):
-            continue
-        if is_run(path):
-            yield path
-        else:
-            yield from filter(is_run, _inside(path))
+    return _runs_among([path for path in _inside(str(root)) if not path.endswith("/sweeps")])
 
 
 def sweeps(root: Path) -> list[str]:
@@ -36,11 +32,15 @@ def sweeps(root: Path) -> list[str]:
 
 def trials(sweep: str) -> Iterator[str]:
     """Yields the run folders of a sweep: of each trial, or of the several runs of one."""
-    for path in _inside(f"{sweep}/trials"):
-        if is_run(path):
-            yield path
-        else:
-            yield from filter(is_run, _inside(path))
+    return _runs_among(_inside(f"{sweep}/trials"))
+
+
+def _runs_among(paths: list[str]) -> Iterator[str]:
+    """Yields those of some folders that are runs, and the runs in those that are none."""
+    are_runs = ahead.each(is_run, paths)
+    yield from itertools.compress(paths, are_runs)
+    inside = [path for folder, is_one in zip(paths, are_runs, strict=True) if not is_one for path in _inside(folder)]
+    yield from itertools.compress(inside, ahead.each(is_run, inside))
 
 
 def num_trials(sweep: str) -> int:
@@ -62,6 +62,21 @@ def sweep_of(path: str) -> str | None:
         return None
     sweep = "/".join(parts[: len(parts) - 1 - parts[::-1].index("trials")])
     return sweep if is_sweep(sweep) else None
+
+
+def newest_first(paths: list[str]) -> list[str]:
+    """Returns run folders, the one trained last first; those that were removed a moment ago are left out."""
+    timed = zip(ahead.each(_trained, paths), paths, strict=True)
+    known = [(when, path) for when, path in timed if when is not None]
+    return [path for _, path in sorted(known, key=lambda pair: pair[0], reverse=True)]
+
+
+def _trained(path: str) -> float | None:
+    """Returns when a run's training began or was last gone on with, in seconds since 1970; None where it is gone."""
+    for file in (LOCK, CONFIG):
+        with contextlib.suppress(OSError):
+            return os.stat(f"{path}/{file}").st_mtime  # noqa: PTH116 (a Path costs more than the call)
+    return None
 
 
 def _inside(folder: str) -> list[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain.results import folders, reading
+from dltrain.results import ahead, folders, reading
 from dltrain.results.reading import ConfigReader, Figures, Outcome, Section
 from dltrain.results.record import Run, monitor_of
 
@@ -27,6 +27,10 @@ _VERSION = 1
 
 # A file that was changed so shortly ago may change again without a trace: clocks of file systems are coarse.
 _SETTLED = 1.0
+
+
+# Of config.yaml, result.json and run.lock; None of one that is not there.
+_Stats = tuple[os.stat_result | None, os.stat_result | None, os.stat_result | None]
 
 
 @dataclass
@@ -60,11 +64,31 @@ class Index:
     def runs(self, paths: Iterable[str]) -> list[Run]:
         """Returns what is known of the runs in some folders, the one trained last first, as ``last`` means it."""
         with uncollected():
-            found = [run for path in paths if (run := self._run(path)) is not None]
+            paths, now = list(paths), time.time()
+            stats = ahead.each(_stats, paths)
+            ahead.fetch(self._unread(paths, stats))
+            seen = zip(paths, stats, strict=True)
+            found = [run for path, each in seen if (run := self._run(path, each, now)) is not None]
         return sorted(found, key=lambda run: run.trained, reverse=True)
 
-    def _run(self, path: str) -> Run | None:
-        config, result, lock = (_stat(f"{path}/{file}") for file in (folders.CONFIG, folders.RESULT, folders.LOCK))
+    def _unread(self, paths: list[str], stats: list[_Stats]) -> list[str]:
+        """Returns the files that are to be read, as they were or anew."""
+        found = []
+        for path, (config, result, _) in zip(paths, stats, strict=True):
+            if config is not None and not self._is_known(path, (_state(config), _state(result))):
+                found += [f"{path}/{folders.CONFIG}", *([f"{path}/{folders.RESULT}"] if result is not None else [])]
+        return found
+
+    def _is_known(self, path: str, states: tuple[str, str]) -> bool:
+        entry = self._entries.get(path.removeprefix(self._prefix))
+        return entry is not None and entry.states[:2] == states
+
+    def _run(self, path: str, stats: _Stats, now: float) -> Run | None:
+        """
+        Args:
+            now: a time before the files were looked at: whatever is written later changes their states.
+        """
+        config, result, lock = stats
         if config is None:  # it was removed a moment ago
             return None
         name = path.removeprefix(self._prefix)
@@ -72,7 +96,9 @@ class Index:
         states = (_state(config), _state(result))
         if entry is None or entry.states[:2] != states:
             entry = self._read(path, *states)
-            entry.is_settled = _is_settled(config) and _is_settled(result)
+            if entry.sections is None and not folders.is_run(path):  # removed since it was looked at
+                return None
+            entry.is_settled = _is_settled(config, now) and _is_settled(result, now)
             self._keep(name, entry)
         is_running = False
         trained = (lock or config).st_mtime
@@ -93,7 +119,7 @@ class Index:
 
     def _with_rows(self, path: str, name: str, entry: _Entry) -> _Entry:
         """Returns what is known of a run that has no end, with the figures that it has reached."""
-        found = _stat(f"{path}/{folders.ROWS}")
+        found, now = _stat(f"{path}/{folders.ROWS}"), time.time()
         rows = _state(found)
         if rows == entry.states[2]:
             return entry
@@ -105,7 +131,7 @@ class Index:
             entry.sections,
             outcome,
             [*others, *([problem] if problem else [])],
-            entry.is_settled and _is_settled(found),
+            entry.is_settled and _is_settled(found, now),
         )
         self._keep(name, entry)
         return entry
@@ -208,6 +234,10 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
+def _stats(path: str) -> _Stats:
+    return _stat(f"{path}/{folders.CONFIG}"), _stat(f"{path}/{folders.RESULT}"), _stat(f"{path}/{folders.LOCK}")
+
+
 def _state(found: os.stat_result | None) -> str:
     """Returns what tells a file from what stood there before; "" where there is none.
 
@@ -217,9 +247,9 @@ def _state(found: os.stat_result | None) -> str:
     return "" if found is None else f"{found.st_dev}.{found.st_ino}.{found.st_size}.{found.st_ctime_ns}"
 
 
-def _is_settled(found: os.stat_result | None) -> bool:
-    """Tells whether a file is old enough for its state to tell any change."""
-    return found is None or found.st_ctime < time.time() - _SETTLED
+def _is_settled(found: os.stat_result | None, now: float) -> bool:
+    """Tells whether a file was old enough, when it was looked at, for its state to tell any change."""
+    return found is None or found.st_ctime < now - _SETTLED
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ SHOWN = 30
 # Of so few runs the size on the disk is counted without being asked for.
 _FEW = 100
 
+# Of files that cannot be read so many are named.
+_TOLD = 3
+
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "damaged": "red"}
 
 # The columns in the order in which a narrow terminal gives them a place, before and after the most telling settings.
@@ -153,7 +156,10 @@ def _notes(selection: Selection, shown: int, is_terminal: bool) -> list[str]:
         count = len(selection.left_out)
         sweeps = f"{count:,} sweep{'s' if count > 1 else ''} with {trials:,} trials"
         notes.append(f"and {sweeps}: --trials shows them too, 'dltrain runs SWEEP' those of one")
-    notes += [problem for run in selection.runs for problem in run.problems][:3]
+    problems = [columns.printable(problem) for run in selection.runs for problem in run.problems]
+    notes += problems[:_TOLD]
+    if len(problems) > _TOLD:
+        notes.append(f"and {len(problems) - _TOLD:,} more files that cannot be read: --json names them")
     return notes
 
 

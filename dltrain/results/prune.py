@@ -1,23 +1,18 @@
-"""Removing runs that a rule selects: listed first, asked for, and each of them whole or not at all."""
+"""Removing runs that a rule selects: listed first, and asked for."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dltrain import run_folder
-from dltrain.errors import ConfigError, DltrainError, MachineError
+from dltrain.errors import ConfigError
 from dltrain.results import columns, folders
 from dltrain.results.keys import spelled
 from dltrain.results.record import DATA, MISSING, Run, goodness
+from dltrain.results.removing import CHECKPOINTS, Item, remove
 from dltrain.results.selection import select
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -37,25 +32,6 @@ class Rule:
     keep_best: int | None = None
     by: str = "best"
     checkpoints_only: bool = False
-
-
-@dataclass(frozen=True)
-class Item:
-    """One folder that is to be removed.
-
-    Attributes:
-        path: the folder.
-        locks: lock files to be held meanwhile, so that nobody begins to work there.
-        busy: those that nobody may hold: of a sweep's trials, which may be thousands.
-        size: bytes of all its files.
-        what: of which run or sweep it is.
-    """
-
-    path: str
-    locks: list[str]
-    busy: list[str]
-    size: int
-    what: str
 
 
 @dataclass
@@ -227,83 +203,3 @@ def _agrees(found: Plan) -> bool:
     if not answer.endswith("\n"):
         print(file=sys.stderr)
     return answer.strip().lower() in ("y", "yes")
-
-
-def remove(items: Sequence[Item]) -> list[Item]:
-    """Removes folders, each by renaming it first, so that a run is there whole or not at all.
-
-    Whatever ends the process midway, the runs that are left are whole; what was renamed is removed the next time.
-
-    Returns:
-        What was removed.
-
-    Raises:
-        MachineError: some could not be; all others are.
-    """
-    _clear()
-    removed, problems = [], []
-    try:
-        for item in items:
-            try:
-                _remove(item)
-            except (OSError, DltrainError) as error:
-                problems.append(f"{item.path} stays: {getattr(error, 'strerror', None) or error}")
-            else:
-                removed.append(item)
-    except KeyboardInterrupt:
-        _clear()
-        left = sum(Path(item.path).exists() for item in items)
-        print(f"{len(items) - left:,} of {len(items):,} are removed, the others are as they were", file=sys.stderr)
-        raise
-    if problems:
-        raise MachineError("\n".join(problems))
-    return removed
-
-
-def _remove(item: Item) -> None:
-    folder = Path(item.path)
-    with _held(item.locks):
-        if folder.is_symlink() or any(map(folders.is_held, item.busy)):
-            raise MachineError("it is a link" if folder.is_symlink() else "it is being trained")
-        trash = folder.with_name(f"{folders.TRASH}{run_folder.random_letters()}-{folder.name}")
-        folder.rename(trash)
-        for name in (folders.CONFIG, folders.PLAN):  # no run any more for those either that look into hidden folders
-            (trash / name).unlink(missing_ok=True)
-    shutil.rmtree(trash)
-    above = folder.parent
-    if folder.name != CHECKPOINTS and run_folder.RUNS in above.parents and above.name not in ("trials", "sweeps"):
-        with contextlib.suppress(OSError):  # it holds other runs
-            above.rmdir()  # of a day, or of a trial with several runs
-
-
-@contextlib.contextmanager
-def _held(locks: Sequence[str]) -> Iterator[None]:
-    """Holds locks, so that nobody begins to train meanwhile.
-
-    Raises:
-        MachineError: another process has one.
-    """
-    with contextlib.ExitStack() as stack:
-        for name in locks:
-            path = Path(name)
-            before = path.stat() if path.exists() else None
-            stack.enter_context(run_folder.lock(path, f"{path.parent} is being trained by another process"))
-            if before is None:
-                stack.callback(path.unlink, missing_ok=True)
-            else:  # its time says when the run was trained last
-                stack.callback(_date, path, (before.st_atime_ns, before.st_mtime_ns))
-        yield
-
-
-def _date(path: Path, times: tuple[int, int]) -> None:
-    if path.exists():
-        os.utime(path, ns=times)
-
-
-def _clear() -> None:
-    """Removes what a removal left that was ended midway."""
-    root, name = run_folder.RUNS, f"{folders.TRASH}*"
-    inside = ("", "*/", "*/*/", "sweeps/*/trials/", "sweeps/*/trials/*/", "sweeps/*/trials/*/*/")
-    for path in [path for place in inside for path in root.glob(f"{place}{name}")]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)

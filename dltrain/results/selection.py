@@ -51,6 +51,8 @@ def select(words: Sequence[str], trials: bool = False, newest_first: bool = True
     """
     compared = [word for word in words if filters.is_comparison(word) and not _is_folder(word)]
     names = [word for word in words if word not in compared]
+    if not all(name.strip(" /") for name in names):  # it is a part of every name: a variable of the shell that is unset
+        raise ConfigError("the name of a run is empty. Give a folder, a part of a name, last, or no word for all runs")
     root = run_folder.RUNS
     singles, sweeps = list(folders.single_runs(root)), folders.sweeps(root)
     if not singles and not sweeps and not any(_is_folder(name) or Path(name).is_dir() for name in names):
@@ -114,7 +116,7 @@ def _meant(name: str, paths: list[str], sweeps: list[str]) -> list[str]:
         if within:
             return within
     if name == "last":
-        return _last([*paths, *(path for sweep in sweeps for path in folders.trials(sweep))])
+        return folders.newest_first([*paths, *(path for sweep in sweeps for path in folders.trials(sweep))])[:1]
     part = f"/{name.rstrip('/')}" if name.startswith("trials/") else name.rstrip("/")
     whose, between, _ = part.partition("/trials/")
     own = [path for sweep in sweeps if _fits(whose, sweep) for path in folders.trials(sweep)]
@@ -129,16 +131,6 @@ def _meant(name: str, paths: list[str], sweeps: list[str]) -> list[str]:
 def _fits(part: str, path: str) -> bool:
     """Tells whether a part of a name, or a pattern with * or ? for a whole one, fits a folder."""
     return filters.contains(path.rpartition("/")[2] if filters.is_pattern(part) and "/" not in part else path, part)
-
-
-def _last(paths: list[str]) -> list[str]:
-    """Returns the run that was trained last."""
-
-    def trained(path: str) -> float:
-        lock = Path(path) / folders.LOCK
-        return (lock if lock.exists() else Path(path) / folders.CONFIG).stat().st_mtime
-
-    return [max(paths, key=trained)] if paths else []
 
 
 def _unknown(name: str, paths: list[str], sweeps: list[str]) -> str:

@@ -71,7 +71,7 @@ def write(folder: SweepFolder, places: list[Place], *, report: bool = True) -> N
     """Writes ``leaderboard.csv``, lets ``best`` point at the best run, and writes ``report.html`` if wanted."""
     plan = folder.read_plan()
     ledger = Ledger(folder.journal)
-    write_file(folder.leaderboard, _csv(places, plan.metric))
+    write_file(folder.leaderboard, _csv(folder, places, plan.metric))
     folder.point_best(_best_run(folder, places[0].trial, ledger.higher_is_better) if places else None)
     if report and plan.report and places:
         from dltrain.sweeps import report as page
@@ -79,7 +79,7 @@ def write(folder: SweepFolder, places: list[Place], *, report: bool = True) -> N
         page.write(folder, places, ledger.study, plan.metric, ledger.higher_is_better)
 
 
-def _csv(places: list[Place], metric: str) -> str:
+def _csv(folder: SweepFolder, places: list[Place], metric: str) -> str:
     swept = list(dict.fromkeys(key for place in places for key in place.trial.values))
     tested = list(dict.fromkeys(name for place in places for name in place.test))
     spreads = any(place.trial.spread is not None for place in places)
@@ -96,7 +96,8 @@ def _csv(places: list[Place], metric: str) -> str:
         if spreads:
             row += [trial.spread, *(trial.parts.get(part, "") for part in parts)]
         row += [place.test.get(name, "") for name in tested]
-        row += [place.epochs or "", place.seconds or "", f"trials/{trial.number}"]
+        own = folder.trial(trial.number).path  # 'runs prune' removes some, and of a trial that waits there is none yet
+        row += [place.epochs or "", place.seconds or "", f"trials/{trial.number}" if own.is_dir() else ""]
         table.writerow([*row, (trial.reason or "").partition("\n")[0]])
     return text.getvalue()
 

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
 from commandline import environment
+from runfolders import make_run
 
 from dltrain import cli, compose, config_files
 from dltrain.commands.completion import SCRIPTS, candidates
@@ -63,6 +65,18 @@ def test_runs(runs):
         assert candidates([verb], "la") == ["last"]
         assert candidates([verb], "runs/") == found
     assert "trainer.max_epochs=" in candidates(["resume", "last"], "trainer.max_e")
+
+
+def test_of_many_runs_the_last_ones_that_fit_are_offered(work):
+    days = Path("runs/2026-01-02"), Path("runs/2026-01-03")
+    for number in range(60):
+        make_run(days[1] / f"{number:02}", days=60 - number)
+    old, newest = make_run(days[0] / "old", days=90), make_run(Path("runs/sweeps/grid/trials/0/seed-1"), days=0)
+    (work / "runs" / "sweeps" / "grid" / "multirun.yaml").write_text("{}")
+    offered = candidates(["evaluate"], "")[1:]
+    assert offered == [*(f"{days[1]}/{number:02}" for number in range(11, 60)), str(newest.path)]
+    assert candidates(["evaluate"], f"{days[0]}/") == [str(old.path)]
+    assert candidates(["evaluate"], "runs/s") == [str(newest.path)]
 
 
 def test_the_hidden_verb_prints_a_line_each(dltrain):

@@ -161,6 +161,26 @@ def test_damage_is_shown_and_told(dltrain, work):
     assert json.loads(dltrain("runs", "b", "--json").out)[0]["problems"] == [answer.err.strip()]
 
 
+def test_of_many_damaged_files_some_are_named_and_all_are_counted(dltrain, work):
+    for number in range(5):
+        make_run(DAY / f"\x1b[2J{number}", days=number).config.write_text("model: [")
+    lines = dltrain("runs").err.splitlines()
+    assert len(lines) == 4 and "2J0/config.yaml is damaged" in lines[0] and "\x1b" not in "".join(lines)
+    assert lines[3] == "and 2 more files that cannot be read: --json names them"
+
+
+@pytest.mark.parametrize("word", ["", "  ", "/"])
+def test_an_empty_name_is_none_rather_than_all(dltrain, work, word):
+    run = make_run(DAY / "a")
+    for words in (["runs", word], ["runs", "prune", word, "--yes"], ["runs", "a", word]):
+        answer = dltrain(*words)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == (
+            "error: the name of a run is empty. Give a folder, a part of a name, last, or no word for all runs\n"
+        )
+    assert run.config.exists()
+
+
 def test_what_would_steer_a_terminal_is_not_printed(dltrain, work):
     result = result_of(rows_of([1.0]), status="\x1b[2Jgone", test={"test/\x1bx": 1.0})
     make_run(DAY / "a\x1b[31m", result=result, optimizer__name="\x1b]0;x\x07")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -67,6 +68,13 @@ def test_a_file_that_changes_is_read_again(work, file):
     else:
         run_folder.write_json(run.result, result_of(rows_of([0.25]), status="failed"))
         assert load()[0].status == "failed" and load()[0].best["value"] == 0.25
+
+
+def test_a_run_that_is_removed_while_it_is_looked_at_is_no_run(work, monkeypatch):
+    for name in "ab":
+        make_run(DAY / name)
+    monkeypatch.setattr(index.ahead, "fetch", lambda _: shutil.rmtree(DAY / "a"))
+    assert [run.name for run in load()] == ["2026-01-02/b"]
 
 
 def test_a_file_that_was_changed_this_moment_is_not_trusted(work, monkeypatch):

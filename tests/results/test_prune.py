@@ -178,6 +178,39 @@ def test_trials_one_by_one_and_a_whole_sweep(four, capsys):
     assert inside(SWEEP.parent) == [] and len(names()) == 4
 
 
+LEADERBOARD = """rank,trial,status,data.path,val/loss,test/accuracy,epochs,seconds,folder,reason
+1,0,done,"뉴스, 1",0.1,0.5,2,1.0,trials/0,
+2,1,done,자료,0.2,0.5,2,1.0,{},
+,2,failed,자료,,,,,{},"a ""reason"", told"
+"""
+
+
+@pytest.mark.parametrize("is_checkpoints_only", [False, True])
+def test_the_leaderboard_keeps_what_was_tried_and_no_links_to_what_is_gone(four, is_checkpoints_only):
+    sweep_of(0.1, 0.2, 0.3)
+    file = SWEEP / "leaderboard.csv"
+    file.write_text(LEADERBOARD.format("trials/1", "trials/2"), encoding="utf-8")
+    prune.run(Rule(["grid", "val/loss>0.15", "val/loss<0.25"], checkpoints_only=is_checkpoints_only), is_sure=True)
+    first = "trials/1" if is_checkpoints_only else ""
+    assert file.read_text(encoding="utf-8") == LEADERBOARD.format(first, "trials/2")
+    assert not (SWEEP / "sweep.lock").exists()
+    prune.run(Rule(["trials/2"]), is_sure=True)
+    assert file.read_text(encoding="utf-8") == LEADERBOARD.format(first, "")
+
+
+def test_a_leaderboard_that_cannot_be_read_is_told_and_stays(four):
+    sweep_of(0.1, 0.2)
+    file = SWEEP / "leaderboard.csv"
+    file.write_bytes(b"folder\n\xff\n")
+    with pytest.raises(MachineError, match=f"^{file} still names the folders of trials that are gone: 'utf-8' codec"):
+        prune.run(Rule(["trials/1"]), is_sure=True)
+    assert inside(SWEEP / "trials") == ["0"] and file.read_bytes() == b"folder\n\xff\n"
+    file.write_text("trial,status\n1,done\n")  # of another version
+    sweep_of_one = make_run(SWEEP / "trials" / "1")
+    prune.run(Rule(["trials/1"]), is_sure=True)
+    assert not sweep_of_one.path.exists() and file.read_text() == "trial,status\n1,done\n"
+
+
 def test_a_sweep_that_is_run_stays(four):
     sweep_of(0.1, 0.2)
     with run_folder.lock(SWEEP / "sweep.lock", "busy"):
@@ -212,7 +245,7 @@ def test_stopping_midway_leaves_whole_runs_or_nothing(four, monkeypatch, capsys)
         real(path, *arguments, **options)
 
     real = shutil.rmtree
-    monkeypatch.setattr(prune.shutil, "rmtree", stopped)
+    monkeypatch.setattr(shutil, "rmtree", stopped)
     with pytest.raises(KeyboardInterrupt):
         prune.run(Rule([], keep_best=0), is_sure=True)
     assert len(names()) == 2 and all(len(tree(DAY / name)) == 6 for name in names())
@@ -221,7 +254,7 @@ def test_stopping_midway_leaves_whole_runs_or_nothing(four, monkeypatch, capsys)
 
 def test_what_a_killed_removal_left_is_no_run_and_goes_with_the_next(four, monkeypatch):
     with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
-        patch.setattr(prune.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+        patch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
         prune.run(Rule(["r0"]), is_sure=True)
     left = [name for name in names() if name.startswith(".removed-")]
     assert len(left) == 1 and [run.path.name for run in run_folder.all_runs()] == ["r3", "r2", "r1"]
