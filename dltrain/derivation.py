@@ -11,6 +11,7 @@ import copy
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from dltrain.overrides import parse
 # So many composed configs are kept; each takes about half a megabyte.
 _MOST_KEPT = 32
 
-# A folder with more than so many folders in it is searched by Hydra alone: a look at it would take longer.
-_MOST_FOLDERS = 200
+# Folders with more than so many folders or YAML files in them, or with larger ones, are left to Hydra alone: a look at
+# them would take longer than composing.
+_MOST_FOLDERS, _MOST_FILES, _LARGEST = 200, 1000, 2**20
 
 
 def derive(overrides: list[str], root: Path | None = None) -> Composed:
@@ -50,9 +52,14 @@ def derive(overrides: list[str], root: Path | None = None) -> Composed:
 
 
 def _chooses(override: Override) -> bool:
-    """Tells whether an override chooses an option of a group, which has the same meaning in each place."""
+    """Tells whether an override chooses an option of a group, which has the same meaning in each place.
+
+    As for Hydra, what is called as a folder of YAML files is a group.
+    """
     key = override.key_or_group
-    return key in config_files.GROUPS or "/" in key or "@" in key
+    if key in config_files.GROUPS or "/" in key or override.package is not None:
+        return True
+    return "." not in key and any((folder / key).is_dir() for folder in config_files.user_dirs())
 
 
 def _fixed(overrides: list[Override]) -> list[bool]:
@@ -71,7 +78,7 @@ def _fixed(overrides: list[Override]) -> list[bool]:
 
 def _sets_a_value(override: Override) -> bool:
     """Tells whether an override sets a setting that is there, or of one that may be there adds names and values."""
-    is_value = not _chooses(override) and override.key_or_group.partition(".")[0] != "hydra"
+    is_value = not _chooses(override) and override.key_or_group.partition(".")[0] not in ("hydra", "")
     adds_names = override.is_force_add() and isinstance(override.value(), dict)
     return is_value and (adds_names or not (override.is_add() or override.is_delete()))
 
@@ -79,6 +86,9 @@ def _sets_a_value(override: Override) -> bool:
 # --- what is kept -----------------------------------------------------------------------------------------
 
 _kept: dict[tuple[Any, ...], _Base] = {}
+
+# What is composed of these depends on more than the folders: on files beside them, and on the environment.
+_LEADS_ELSEWHERE = re.compile(r"\.\./|\$\{")
 
 
 def _base(overrides: list[str], root: Path | None) -> _Base:
@@ -89,7 +99,7 @@ def _base(overrides: list[str], root: Path | None) -> _Base:
     if base is None:
         unresolved = hydra_config.unresolved(overrides, root)
         base = _Base(unresolved)
-        if contents is None or unresolved.searches_elsewhere:
+        if contents is None or unresolved.searches_elsewhere or any(map(_LEADS_ELSEWHERE.search, overrides)):
             return base
     _kept[key] = base  # as the last, which goes last
     while len(_kept) > _MOST_KEPT:
@@ -105,26 +115,28 @@ def _contents(folders: list[Path]) -> str | None:
     found = hashlib.sha256()
     try:
         for folder in folders:
-            for file in _yaml_files(folder, [0]):
+            for number, file in enumerate(_yaml_files(folder, [0])):
                 status = file.stat()
+                if number == _MOST_FILES or status.st_size > _LARGEST:
+                    return None
                 changing = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
                 line = f"{file.path[len(str(folder)) :]}\0{_hashed(file.path, *changing)}\n"
                 found.update(line.encode("utf-8", "surrogateescape"))
             found.update(b"\n")
-    except (OSError, _TooMuch):  # a file that cannot be read is told by Hydra, where it is one that is needed
+    except (OSError, _NotKnown):  # a file that cannot be read is told by Hydra, where it is one that is needed
         return None
     return found.hexdigest()
 
 
-class _TooMuch(Exception):
-    """There are too many folders to look at."""
+class _NotKnown(Exception):
+    """It takes too long to look at all that counts, or it is not known what that is."""
 
 
 def _yaml_files(folder: str | Path, seen: list[int]) -> Iterator[os.DirEntry[str]]:
     """Yields the YAML files of a folder and of those below it, in the order of their names."""
     seen[0] += 1
     if seen[0] > _MOST_FOLDERS:
-        raise _TooMuch
+        raise _NotKnown
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -136,8 +148,15 @@ def _yaml_files(folder: str | Path, seen: list[int]) -> Iterator[os.DirEntry[str
 
 @functools.lru_cache(maxsize=4096)
 def _hashed(path: str, *_: int) -> str:
-    """Returns the hash of a file; the numbers are of what changes when the file is written."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """Returns the hash of a file; the numbers are of what changes when the file is written.
+
+    Raises:
+        _NotKnown: its list of defaults may name files outside the folders.
+    """
+    content = Path(path).read_bytes()
+    if b"../" in content:
+        raise _NotKnown
+    return hashlib.sha256(content).hexdigest()
 
 
 class _Base:

@@ -147,6 +147,9 @@ def test_overrides_hold_in_their_order(kind):
 WRONG_ORDERS = {
     "removed, and set": ["~callbacks.tensorboard", "callbacks.tensorboard.graph=false"],
     "set, and added": ["optimizer.mine=2", "+optimizer.mine=1"],
+    "a package of a setting": ["seed@x=3"],
+    "an empty package of a setting": ["optimizer.lr@=1"],
+    "no key": ["=3"],
     "removed twice": ["~callbacks.tensorboard", "~callbacks.tensorboard"],
 }
 
@@ -233,6 +236,47 @@ def test_a_file_that_a_yaml_file_names_is_read_again(mine):
     for width in (1, 2):
         (elsewhere / "widths.yaml").write_text(f"hidden: [{width}]\n")
         assert hidden(["model=own"], [mine]) == [width]
+
+
+def test_a_file_outside_that_a_yaml_file_names_is_read_again(mine):
+    (mine / "model" / "own.yaml").write_text("defaults: [mlp, /../widths@_here_, _self_]\n")
+    for width in (1, 2):
+        (mine.parent / "widths.yaml").write_text(f"hidden: [{width}]\n")
+        # An option is looked for from the folder of its group on.
+        (mine.parent / "beside.yaml").write_text(f"name: mlp\nhidden: [{width}]\n")
+        assert hidden(["model=../../beside"], [mine]) == [width]
+        assert hidden(["model=own"], [mine]) == [width]
+
+
+def test_an_option_that_the_environment_names_is_looked_up_again(monkeypatch):
+    for name in ("mlp", "linear"):
+        monkeypatch.setenv("DLTRAIN_TEST_MODEL", name)
+        assert compose.compose(["model=${oc.env:DLTRAIN_TEST_MODEL}"]).container["model"]["name"] == name
+
+
+def test_a_group_of_the_users_own_is_no_setting(mine):
+    entry = (config_files.config_dir() / "train.yaml").read_text(encoding="utf-8")
+    (mine / "train.yaml").write_text(entry.replace("defaults:\n", "defaults:\n  - mygroup: a\n"), encoding="utf-8")
+    (mine / "mygroup").mkdir()
+    for number, name in enumerate("ab"):
+        (mine / "mygroup" / f"{name}.yaml").write_text(f"x: {number}\n")
+    for name in "ab":
+        overrides = [f"mygroup={name}", "seed=3"]
+        assert derived(overrides, [mine]) == by_hydra(overrides, [mine])
+    assert compose.compose(["mygroup=b"], [mine]).container["mygroup"] == {"x": 1}
+    refused(["mygroup=nope"], [mine])
+
+
+def test_many_or_large_files_are_left_to_hydra(mine, composings, monkeypatch):
+    (mine / "labels").mkdir()
+    for number in range(3):
+        (mine / "labels" / f"{number}.yaml").write_text("a: 1\n")
+    for name, value in (("_MOST_FILES", 2), ("_LARGEST", 2)):
+        with monkeypatch.context() as patch:
+            patch.setattr(derivation, name, value)
+            composings.clear()
+            assert hidden(["model=fed"], [mine]) == hidden(["model=fed"], [mine]) == [32, 0]
+            assert composings == [["model=fed"]] * 2
 
 
 def test_folders_that_a_yaml_file_names_are_searched_anew(mine):
