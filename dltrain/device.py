@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
+import resource
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +16,9 @@ from dltrain.errors import MachineError
 
 # A step with fewer multiplications than this is over before a second thread would have been of use.
 _WORTH_THREADS = 2_000_000
+
+# With fewer bytes of addresses than this, freed blocks are given back: see ``keep_freed_memory``.
+_MANY_ADDRESSES = 2**30
 
 # As many as PyTorch would take, noted before anything changes it: the runs of a multirun share a process.
 _ALL_THREADS = torch.get_num_threads()
@@ -57,13 +63,37 @@ def keep_freed_memory() -> None:
     Every step frees its gradients and activations. By default glibc gives such large blocks back to the system,
     and the next step's first touch of each page faults: about a tenth of a small network's step. Elsewhere
     (musl, macOS) the allocator does not have this call, and nothing is changed.
+
+    Where few addresses are left (``ulimit -v``), large blocks are all given back: those that are kept lie in pieces
+    which the next one does not fit into, and up to three times what is needed was taken, by the chance of when.
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
+        if addresses_left() < _MANY_ADDRESSES:
+            library.mallopt(mmap_threshold, 128 << 10)
+            return
         library.mallopt(mmap_threshold, 1 << 30)
         library.mallopt(trim_threshold, -1)
         library.mallopt(top_pad, 64 << 20)
+
+
+def addresses_left() -> float:
+    """Returns how many bytes of addresses this process may still reserve (``ulimit -v``); infinity without a limit.
+
+    Raises:
+        OSError: the system does not say how many it has.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if soft == resource.RLIM_INFINITY else soft - addresses_taken()
+
+
+def addresses_taken() -> int:
+    """
+    Raises:
+        OSError: the system does not say.
+    """
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
 def give_back_freed_memory() -> None:

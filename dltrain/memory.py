@@ -261,11 +261,9 @@ def within_free_memory(target: torch.device, step: steps.Step) -> Iterator[None]
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    if soft != resource.RLIM_INFINITY:
-        free = min(free, soft - used)
+    share = int(_SHARE * min(free, device.addresses_left()))
     copies = _COPIES * sum(parameter.nbytes for parameter in step.parameters)
-    limit = used + max(0, int(_SHARE * free) - copies)
+    limit = device.addresses_taken() + max(0, share - copies)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
         yield

@@ -13,6 +13,8 @@ import yaml
 from killing import assert_same, train, what_counts
 from training import result_of
 
+from dltrain import device
+
 pytestmark = pytest.mark.faults
 
 LINE = "memory runs out: exit 7, and the batch that is named fits"
@@ -32,22 +34,18 @@ WIDE = [
 
 
 def leave(megabytes: int) -> None:
-    """Lets this process have so much more memory than it has taken already."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + megabytes * 2**20
+    """Lets this process have so much more memory than it has taken already, with threads that share what malloc has.
+
+    Else each thread may reserve 64 MB of addresses for itself, at an instant that no trial of a batch foresees: what
+    fitted in one process then does not in the next.
+    """
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    limit = device.addresses_taken() + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def leave_to_one_arena(megabytes: int) -> None:
-    """As ``leave``, where threads share what malloc has taken: else each may reserve 64 MB of addresses for itself, at
-    an instant that no trial of a batch foresees.
-    """
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    leave(megabytes)
-
-
 _M_ARENA_MAX = -8  # of malloc.h
-LITTLE = functools.partial(leave, 450)
+LITTLE = functools.partial(leave, 190)
 
 
 def test_the_batch_that_is_named_fits(tmp_path: Path, tally) -> None:
@@ -93,7 +91,7 @@ def test_auto_batch_size_finds_what_fits_and_gives_the_same_bits_as_if_it_was_sa
     line = tally("R8", "auto_batch_size finds what fits, and changes nothing else")
     line.tried += 1
     auto = [*WIDE, "trainer.batch_size=1024", "trainer.auto_batch_size=true"]
-    assert train(tmp_path / "auto", auto, prepare=functools.partial(leave_to_one_arena, 370)) == 0
+    assert train(tmp_path / "auto", auto, prepare=LITTLE) == 0
     found = yaml.safe_load((tmp_path / "auto" / "config.yaml").read_text(encoding="utf-8"))["trainer"]
     assert found["batch_size"] < 1024 and found["batch_size"] * found["accumulate"] == 1024
     assert found["auto_batch_size"] is False
