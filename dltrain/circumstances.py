@@ -58,7 +58,7 @@ def of_run(folder: RunFolder) -> Circumstances:
         CheckpointError: a file of it is damaged.
     """
     known = read_json(folder.environment) if folder.environment.exists() else {}
-    return Circumstances(saved.saved_config(folder), known, read_json(folder.task) if folder.task.exists() else {})
+    return Circumstances(saved.saved_config(folder), known, folder.read_task() if folder.task.exists() else {})
 
 
 def of_now(folder: RunFolder, container: dict[str, Any], data: Data, hashes: dict[str, str]) -> Circumstances:

@@ -103,18 +103,29 @@ class RunFolder:
             raise
 
     def read_result(self) -> dict[str, Any]:
-        """Returns what the run reported at its end, or {} where it has not ended."""
-        return read_json(self.result) if self.result.exists() else {}
+        """Returns what the run reported at its end, or {} where it has not ended.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        if not self.result.exists():
+            return {}
+        return _read_or_advise(self.result, f"Remove it; 'dltrain resume {self.path}' writes it anew")
 
     def read_task(self) -> dict[str, Any]:
         """Returns the task and the preprocessing of the run's data.
 
         Raises:
-            CheckpointError: the run never got as far as to its data.
+            CheckpointError: the run never got as far as to its data, or the file is lost or damaged.
         """
-        if not self.task.exists():
-            raise CheckpointError(f"{self.path} has no {self.task.name}: the run ended before its data was read")
-        return read_json(self.task)
+        anew = f"'dltrain resume {self.path}' with a larger trainer.max_epochs writes it anew"
+        if self.task.exists():
+            return _read_or_advise(self.task, f"Take it from a copy of the run. Or remove it: {anew}")
+        if self.checkpoints.exists():
+            raise CheckpointError(
+                f"{self.path} has lost its {self.task.name}. Take it from a copy of the run; or {anew}"
+            )
+        raise CheckpointError(f"{self.path} has no {self.task.name}: the run ended before its data was read")
 
 
 def refuse_links(paths: Iterable[Path]) -> None:
@@ -255,6 +266,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} cannot be read: it holds no JSON object")
     return value
+
+
+def _read_or_advise(path: Path, advice: str) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. {advice}") from error
 
 
 # --- finding runs -----------------------------------------------------------------------------------------

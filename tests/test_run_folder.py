@@ -220,6 +220,17 @@ def test_a_run_that_has_not_ended_has_no_result():
     assert folder.read_result() == {"status": "done"}
 
 
+def test_a_damaged_result_is_told_with_what_to_do():
+    run = RunFolder(make_run("runs/a"))
+    run.result.write_text("{")
+    why = (
+        "runs/a/result.json cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+    )
+    with pytest.raises(CheckpointError) as caught:
+        run.read_result()
+    assert str(caught.value) == f"{why}. Remove it; 'dltrain resume runs/a' writes it anew"
+
+
 def test_a_run_that_never_read_its_data_has_no_task():
     folder = RunFolder(make_run("run"))
     with pytest.raises(CheckpointError, match=r"^run has no task\.json: the run ended before its data was read$"):

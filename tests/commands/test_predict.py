@@ -123,7 +123,16 @@ def test_a_file_whose_name_looks_like_a_setting(flowers, dltrain, work):
 @pytest.mark.parametrize(
     ("change", "code", "error"),
     [
-        (lambda run: (run / "task.json").unlink(), 4, "has no task.json: the run ended before its data was read"),
+        (
+            lambda run: (run / "task.json").unlink(),
+            4,
+            "has lost its task.json. Take it from a copy of the run; or 'dltrain resume ",
+        ),
+        (
+            lambda run: (run / "task.json").write_text("{"),
+            4,
+            "(char 1). Take it from a copy of the run. Or remove it: ",
+        ),
         (
             lambda run: (run / "task.json").write_text('{"task": {}}'),
             4,
