@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ PREDICTION, PROBABILITY, TRUE = "prediction", "probability", "true"
 
 # Digits of a probability that are written, and of a value that float32 has.
 _DIGITS, _FLOAT32_DIGITS = 6, 8
+
+# Decimals that a value of the data is looked for in.
+_MOST_DECIMALS = 12
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +70,17 @@ class _Values(Answer):
         return self._told(outputs if self._link is None else self._link(outputs), self.columns)
 
     def true(self, targets: torch.Tensor) -> Columns:
-        return self._told(targets, self.truths)
+        kept = targets.reshape(len(targets), -1).float().numpy()
+        exact, within = kept.astype(np.float64), _spacing(kept)
+        if self._scale is not None:  # it was shifted and scaled in float32
+            exact = exact * self._scale + self._shift
+            within = within * np.abs(self._scale) + _spacing(exact) + _spacing(self._shift)
+        told = self._told(targets, self.truths)
+        shortest = (
+            _shortest(value, within, else_as)
+            for value, within, else_as in zip(exact.T, within.T, told.values(), strict=True)
+        )
+        return dict(zip(told, shortest, strict=True))
 
     def _told(self, outputs: torch.Tensor, names: dict[str, bool]) -> Columns:
         values = outputs.reshape(len(outputs), -1).double().numpy()
@@ -77,6 +91,30 @@ class _Values(Answer):
             factor = 10.0**digits
             values = np.round((values * self._scale + self._shift) * factor) / factor
         return dict(zip(names, values.T, strict=True))
+
+
+def _spacing(values: NDArray[Any]) -> Floats:
+    """Returns how far off the next float32 is."""
+    result: Floats = np.spacing(np.abs(values).astype(np.float32)).astype(np.float64)
+    return result
+
+
+def _shortest(values: Floats, within: Floats, else_as: Floats) -> Floats:
+    """Returns (N,) values with as few decimals as a float32 can be told from: 34.7 for 34.6999998, as data say it.
+
+    Args:
+        within: (N,) how far off each may be.
+        else_as: (N,) what stands where no few decimals are near enough.
+    """
+    told, is_open = else_as.copy(), np.isfinite(values)
+    for decimals in range(_MOST_DECIMALS + 1):
+        near = np.round(values, decimals)
+        found = is_open & (np.abs(near - values) <= within)
+        told[found] = near[found]
+        is_open &= ~found
+        if not is_open.any():
+            break
+    return told
 
 
 class _Classes(Answer):

@@ -65,6 +65,16 @@ def test_values_are_in_the_unit_of_the_target():
     assert list(Answers(Task("regression", SPEC, 2), LOSS).columns) == ["prediction: 1", "prediction: 2"]
 
 
+@pytest.mark.parametrize(("decimals", "size"), [(0, 5e5), (1, 50), (2, 4000), (4, 1), (6, 0.01)])
+def test_what_is_true_is_told_as_the_data_say_it(decimals, size):
+    cells = np.round(np.random.default_rng(0).normal(size, size, 500), decimals)
+    for shift, scale in ((0.0, 1.0), (float(cells.mean()), float(cells.std())), (-size, 3 * size)):
+        scaled = ((cells.astype(np.float32) - np.float32(shift)) / np.float32(scale))[:, None]
+        of_scale = {"target_shift": (shift,), "target_scale": (scale,)} if scale != 1.0 else {}
+        told = Answers(Task("regression", SPEC, 1, **of_scale), LOSS).true(torch.from_numpy(scaled))
+        assert told["true"].tolist() == cells.tolist()
+
+
 def test_several_targets_have_their_names_before():
     heads = {"값": Task("regression", SPEC, 1), "종류": Task("multiclass", SPEC, 2, ("a", "b"))}
     task = Task("several", SPEC, 3, heads=heads)
