@@ -37,6 +37,8 @@ from dltrain.run_folder import RunFolder, sweep_temporary_files, write_file, wri
 from dltrain.signals import Signals
 from dltrain.trainer import Trainer, TrainState
 
+_RUNNING = {"status": "running"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -145,6 +147,7 @@ def resume(
         signals = Signals()
         with signals.caught():  # until here nothing is written, and a signal may end the process at once
             sweep_temporary_files(folder.path)
+            write_json(folder.result, _RUNNING)  # first: a new end and the old result would tell of a finished run
             if changes:
                 said_before = folder.overrides.read_text(encoding="utf-8") if folder.overrides.exists() else ""
                 known = quick_yaml.load(said_before) or []
@@ -187,7 +190,7 @@ def _fit(
         notes: what the log should say first.
         warnings: what it should say after that.
     """
-    write_json(folder.result, {"status": "running"})  # what stood there is no longer true
+    write_json(folder.result, _RUNNING)
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder, parts.shared.environment)
     started = time.perf_counter()

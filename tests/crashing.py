@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# What a file of the folder of checkpoints is, also while it is a temporary one.
+# What a file of a run is, also while it is a temporary one.
 _KINDS = {
     "best": re.compile(r"best-step-\d+\.safetensors"),
     "best manifest": re.compile(r"best-step-\d+\.json"),
@@ -25,12 +25,15 @@ _KINDS = {
     "manifest": re.compile(r"(?<!best-)step-\d+\.json"),
     "pointer": re.compile(r"last\.json"),
     "best pointer": re.compile(r"best\.json"),
+    "result": re.compile(r"result\.json"),
+    "overrides": re.compile(r"overrides\.yaml"),
+    "config": re.compile(r"config\.yaml"),
 }
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
 def kind_of(path: str) -> str | None:
-    """Returns what a file is for a checkpoint, or None."""
+    """Returns what a file is for a run, or None."""
     name = Path(path).name
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(name)), None)
 

@@ -56,3 +56,20 @@ def test_a_crash_at_any_point_of_a_save_changes_nothing(family: str, tmp_path: P
         assert_same(whole, what_counts(folder))
         assert stray_files(folder) == [], (first, second)
         line.survived += 1
+
+
+@pytest.mark.parametrize("kind", ["result", "overrides", "config"])
+def test_a_crash_while_a_run_learns_of_its_new_end_changes_nothing(kind: str, tmp_path: Path, files: Path, tally):
+    line = tally("R2", "runs that crash while they are extended end with the same bits")
+    overrides, longer = [*EVERY_STEP, *overrides_of("bidirectional_gru", files)], ["trainer.max_epochs=12"]
+    assert train(tmp_path / "whole", [*overrides, *longer]) == 0
+    whole = what_counts(tmp_path / "whole")
+    for operation in ("open", "fsync", "replace", "fsync folder"):
+        folder = tmp_path / operation
+        assert train(folder, overrides) == 0
+        line.tried += 1
+        assert train(folder, overrides, resume_with=longer, prepare=Crash(operation, kind, 1)) in CRASHED, operation
+        assert train(folder, overrides, resume_with=longer) == 0
+        assert_same(whole, what_counts(folder))
+        assert stray_files(folder) == [], operation
+        line.survived += 1
