@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import numbers
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from dltrain.prediction.model import Trained
 
     New: TypeAlias = pd.DataFrame | NDArray[Any] | torch.Tensor | Sequence[str] | Sequence[Path] | str | Path
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, numbers.Integral) and int(value) >= 1
 
 
 def load(run: str | Path, *, checkpoint: str = "best", device: str | None = None) -> Run:
@@ -180,9 +187,9 @@ class Run:
         """
         from dltrain.prediction import memory
 
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        if batch_size is not None and not _is_count(batch_size):
             raise ConfigError(f"batch_size = {batch_size!r}: must be a whole number, at least 1")
-        size = batch_size or self._config.trainer.evaluation_batch_size
+        size = int(batch_size or self._config.trainer.evaluation_batch_size)
         with _as_guest():
             return memory.predict(self._takes, x, probabilities=probabilities, batch_size=size, strict=strict)
 

@@ -50,6 +50,12 @@ class RunFolder:
         self.confusion_matrix = path / "confusion_matrix"
         self.lock_file = path / "run.lock"
 
+    @property
+    def records(self) -> list[Path]:
+        """The files that say what the run is and what came of it."""
+        told = [self.config, self.overrides, self.environment, self.task, self.metrics, self.result, self.evaluation]
+        return [*told, self.lr_sweep_csv, self.lr_sweep_json]
+
     @classmethod
     def create(cls, path: Path | None, label: str) -> RunFolder:
         """Makes the folder of a new run: ``path``, or ``runs/<date>/<time>-<label>-<4 letters>``.
@@ -299,7 +305,7 @@ def _names(runs: list[RunFolder]) -> list[str]:
 
 
 def find_run(name: str) -> RunFolder:
-    """Returns the run that ``name`` means: a folder, a unique part of a run's name, or ``last``.
+    """Returns the run that ``name`` means: a folder, a run's name or a unique part of it, or ``last``.
 
     Raises:
         ConfigError: no run or several are meant.
@@ -321,6 +327,9 @@ def find_run(name: str) -> RunFolder:
     if name == "last":
         return runs[-1]
     matching = [run for run in runs if name.rstrip("/") in str(run.path)]
+    exact = [run for run in matching if run.path.name == name.rstrip("/")]
+    if len(exact) == 1:  # else no more could be said of a name that is a part of another's
+        return exact[0]
     if len(matching) == 1:
         return matching[0]
     if not matching:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dltrain import config_files, quick_yaml
@@ -46,6 +48,12 @@ def load_config(container: dict[str, Any], folder: RunFolder, config_dirs: list[
     from dltrain import config
 
     return config.load(container, tuple(config_files.user_dirs(config_dirs)), distrusted=folder.path)
+
+
+def data_paths(config: Config) -> list[Path]:
+    """Returns the files and folders that the data of a config are read from."""
+    named = (getattr(config.data, field.name) for field in fields(config.data) if field.metadata.get("path"))
+    return [Path(value).expanduser() for value in named if isinstance(value, str)]
 
 
 def saved_task(folder: RunFolder) -> Task:

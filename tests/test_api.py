@@ -107,9 +107,10 @@ def test_rows_with_words_may_be_lists(load, new_files):
 
 
 def test_a_size_of_batches_that_is_none(load):
-    for size in (0, 1.5, "4"):
+    for size in (0, 1.5, "4", True, np.int64(-1)):
         with pytest.raises(ConfigError, match=r"batch_size = .*: must be a whole number, at least 1"):
             load("iris").predict([[5.1, 3.5, 1.4, 0.2]], batch_size=size)
+    assert len(load("iris").predict([[5.1, 3.5, 1.4, 0.2]], batch_size=np.int64(1))) == 1
 
 
 def test_values_and_several_targets(load, new_files):
@@ -156,6 +157,7 @@ def test_bad_rows_are_an_error_unless_they_are_to_be_passed_over(load, capsys):
         ),
         (7, ConfigError, "this run takes a DataFrame, an array (N, D) or the path of a table, and was given: int"),
         ([["a", 1.0]], DataError, "the model takes rows of 4 columns"),
+        (np.array(0.5), ConfigError, "or the path of a table, and was given: a single value"),
         ([[1, 2], [3]], DataError, "the items of the list have different lengths"),
         ("nothing.csv", DataError, "nothing.csv: there is no such file in"),
     ],
@@ -170,6 +172,19 @@ def test_no_rows_have_no_predictions(load):
     run = load("iris")
     empty = pd.DataFrame(columns=run.config["data"]["measures"], dtype=float)
     assert run.predict(empty).shape == (0,) and len(run.predict(empty, probabilities=True)) == 0
+    for name in ("iris", "images", "reviews", "series", "digits"):
+        assert len(load(name).predict([])) == 0
+    columns = load("series")._takes.series.needed
+    assert len(load("series").predict(pd.DataFrame(columns=columns, dtype=float))) == 0
+
+
+def test_predictions_stand_at_the_places_of_a_frames_rows(load):
+    run = load("iris")
+    frame = pd.DataFrame([[5.1, 3.5, 1.4, 0.2], [6.3, 2.5, 5.0, 1.9]], columns=run.config["data"]["measures"])
+    found = run.predict(frame, probabilities=True)
+    frame.index = [7, 3]
+    assert run.predict(frame, probabilities=True).index.tolist() == [7, 3]
+    assert run.predict(frame[::-1], probabilities=True).loc[7].tolist() == found.loc[0].tolist()
 
 
 # --- images and texts -------------------------------------------------------------------------------------

@@ -277,6 +277,12 @@ def test_a_part_that_several_runs_have_is_refused_with_them(runs):
     assert str(caught.value) == f"'mlp' fits 2 runs; say more of the name:\n  {runs[0]}\n  {runs[2]}"
 
 
+def test_a_whole_name_is_meant_where_others_hold_it_too():
+    own = make_run("runs/reg")
+    make_run("runs/tworeg")
+    assert run_folder.find_run("reg").path == own
+
+
 def test_a_name_that_no_run_has_is_refused_with_the_nearest(runs):
     with pytest.raises(ConfigError) as caught:
         run_folder.find_run("09-00-00-iris-mpl-wxyz")

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dltrain.prediction import writing
 
     source = Path(arguments.input).expanduser() if arguments.input not in (None, "-") else None
-    writing.check_target(arguments.output, source)
+    writing.check_target(arguments.output, source, [*folder.records, *saved.data_paths(config)])
     console.log_to(None)
     with memory_errors(config):
         predicted = _predicted(folder, config, arguments, source)

@@ -25,7 +25,9 @@ _MOST_WORST = 1000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     one_run.add_run_argument(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="write there, not to report.html in the folder")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write there, an .html file, not to report.html in the folder"
+    )
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
@@ -54,13 +56,17 @@ def _check_place(path: Path) -> None:
     """Makes the folder of the page, before what takes a while.
 
     Raises:
-        ConfigError: a folder is named where a file is to be.
+        ConfigError: a folder is named where a file is to be, or a file that is no page, which would be lost.
         MachineError: the folder cannot be made.
     """
     from dltrain.run_folder import make_folder
 
     if path.is_dir():
         raise ConfigError(f"-o {path}: is a folder. Name the file: -o {path / 'report.html'}")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(
+            f"-o {path}: the page is HTML, so the name must end in .html. Try -o {path.with_suffix('.html')}"
+        )
     make_folder(path.parent, what="report", hint="Name another file with -o FILE")
 
 

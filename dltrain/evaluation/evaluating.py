@@ -19,6 +19,7 @@ from dltrain.evaluation.telling import Teller
 from dltrain.losses import HeadsLoss
 from dltrain.losses.classification import class_names
 from dltrain.metrics import Metrics
+from dltrain.models import FittedModel
 
 if TYPE_CHECKING:
     from dltrain.assembly import Parts
@@ -65,7 +66,8 @@ def of(
         intervals = sides.intervals(_MODEL, "", figures)
         result |= {"confidence": confidence, "resamples": resamples, "intervals": intervals}
     if not parts.data.task.heads:
-        return result | _of_target(parts.data.task, gathered[""], metrics, sides, "", rivals)
+        are_shares = isinstance(parts.model, FittedModel) and parts.model.gives_shares
+        return result | _of_target(parts.data.task, gathered[""], metrics, sides, "", rivals, are_shares=are_shares)
     result["targets"] = {}
     for head, task in parts.data.task.heads.items():
         own = _of_target(task, gathered[head], metrics.heads[head], sides, head, rivals)
@@ -150,13 +152,21 @@ def _agree(one: float, other: float) -> bool:
 
 
 def _of_target(
-    task: Task, gathered: Gathered, metrics: Metrics, sides: _Sides, head: str, rivals: list[baselines.Baseline]
+    task: Task,
+    gathered: Gathered,
+    metrics: Metrics,
+    sides: _Sides,
+    head: str,
+    rivals: list[baselines.Baseline],
+    *,
+    are_shares: bool = False,
 ) -> dict[str, Any]:
     """Returns what is known of one target.
 
     Args:
         metrics: of this target.
         head: its name, "" where there is one.
+        are_shares: the outputs are logarithms of shares, many of which are equal.
     """
     figures = metrics.compute()
     figures |= _more(gathered, sides.told[_MODEL, head])
@@ -165,7 +175,7 @@ def _of_target(
     if intervals:
         result["intervals"] = intervals
     if metrics.confusion is not None:
-        result |= _of_classes(task, gathered, metrics.confusion)
+        result |= _of_classes(task, gathered, metrics.confusion, are_shares)
     if gathered.reliability is not None:
         result["calibration"] = gathered.reliability.plain()
     if gathered.predictions is not None and gathered.targets is not None:
@@ -188,9 +198,9 @@ def _more(gathered: Gathered, told: dict[str, float]) -> dict[str, float]:
     return more | {"max_error": float(np.abs(gathered.predictions - gathered.targets).max())}
 
 
-def _of_classes(task: Task, gathered: Gathered, confusion: torch.Tensor) -> dict[str, Any]:
+def _of_classes(task: Task, gathered: Gathered, confusion: torch.Tensor, are_shares: bool) -> dict[str, Any]:
     """Returns the confusion matrix, the figures of each class, and the curves."""
-    ranked, labels = _ranked(task, gathered), class_names(task)
+    ranked, labels = _ranked(task, gathered, are_shares), class_names(task)
     if task.kind == "multilabel":
         assert gathered.true is not None and gathered.predicted is not None
         shape = (gathered.num_samples, -1)
@@ -209,7 +219,7 @@ def _of_classes(task: Task, gathered: Gathered, confusion: torch.Tensor) -> dict
     }
 
 
-def _ranked(task: Task, gathered: Gathered) -> list[Ranked]:
+def _ranked(task: Task, gathered: Gathered, are_shares: bool) -> list[Ranked]:
     """Returns how the scores of each class rank what is of it; of a part of the samples where not all were kept."""
     scores, true = gathered.scores, gathered.true
     assert scores is not None and true is not None
@@ -221,5 +231,6 @@ def _ranked(task: Task, gathered: Gathered) -> list[Ranked]:
         true = true[::every] if gathered.owner is None else true[gathered.owner % every == 0]
     if task.kind == "binary":
         return [Ranked.of(-scores[:, 0], true == 0), Ranked.of(scores[:, 0], true == 1)]
-    chances = classification.chances(scores)
+    # A softmax would make of equal shares ones that are not: it divides by a sum that is not quite 1.
+    chances = scores if are_shares else classification.chances(scores)
     return [Ranked.of(chances[:, place], true == place) for place in range(chances.shape[1])]

@@ -59,7 +59,12 @@ class FittedModel(nn.Module, ABC):
     """A model that is fitted to all training samples at once, in a single step.
 
     What it learns are parameters that need no gradient.
+
+    Attributes:
+        gives_shares: the outputs for classes are logarithms of shares, of which many samples have the same.
     """
+
+    gives_shares = False
 
     @abstractmethod
     def fit(self, inputs: Tensors, targets: Tensors, weights: torch.Tensor | None) -> None:

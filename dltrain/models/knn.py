@@ -68,6 +68,7 @@ class KNN(FittedModel):
     samples count differently in the loss (``data.class_weights``), their votes do as well.
     """
 
+    gives_shares = True
     k: torch.Tensor
 
     def __init__(self, settings: KNNSettings, *, task: Task) -> None:

@@ -245,10 +245,26 @@ def as_images(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
         array = array.transpose(0, 3, 1, 2)
     elif not is_first:
         raise DataError(f"the images have neither 1 nor 3 channels: the array has the shape {array.shape}")
-    if array.dtype != np.uint8:
-        whole = np.issubdtype(array.dtype, np.number) and bool((array == np.rint(array)).all())
-        if not whole or array.min(initial=0) < 0 or array.max(initial=0) > 255 or array.max(initial=0) <= 1:
-            raise DataError(
-                f"the images are {array.dtype}, where bytes from 0 to 255 are needed, as (array * 255).astype('uint8')"
-            )
+    _check_bytes(array)
     return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _check_bytes(array: NDArray[Any]) -> None:
+    """
+    Raises:
+        DataError: the values are no bytes, or such that 1 would be white, of which all images were taken for black.
+    """
+    needed = f"the images are {array.dtype}, where bytes from 0 to 255 are needed"
+    if not len(array):
+        return
+    if not np.issubdtype(array.dtype, np.number):
+        raise DataError(needed)
+    low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():
+        raise DataError(f"{needed}, and some values are no numbers (NaN) or infinite")
+    if low < 0 or high > 255:
+        raise DataError(f"{needed}: they go from {low:g} to {high:g}")
+    if 0 < high <= 1:
+        raise DataError(f"{needed}, and none is above 1: give (array * 255).astype('uint8')")
+    if not (array == np.rint(array)).all():
+        raise DataError(f"{needed}, and some are no whole numbers: give array.round().astype('uint8')")

@@ -99,6 +99,8 @@ class SeriesInputs(Inputs):
         import pyarrow as pa
 
         parts = list(self._table.rows(self._table.names, _PART))
+        if not parts:
+            return
         numbers = [number for part in parts for number in part.numbers]
         cells = {name: pa.chunked_array([part.cells[name] for part in parts]) for name in self._table.names}
         problems: dict[int, str] = {}

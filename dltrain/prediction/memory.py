@@ -45,7 +45,8 @@ def predict(takes: Takes, x: Any, *, probabilities: bool, batch_size: int, stric
     if probabilities or takes.trained.task.heads:
         import pandas as pd
 
-        return pd.DataFrame(columns)
+        index = x.index if hasattr(x, "iloc") else None  # so that what is joined stands beside its own row
+        return pd.DataFrame(columns, index=index)
     values = [cells for name, cells in columns.items() if name.partition(":")[0] == PREDICTION]
     return values[0] if len(values) == 1 else np.stack(values, axis=1)
 
@@ -98,9 +99,11 @@ def _of_frame(takes: Takes, frame: Any) -> Inputs:
 def _of_list(takes: Takes, items: list[Any]) -> Inputs:
     if takes.family == "texts":
         return takes.of_texts(ListTable(items), TEXT)
-    if takes.family == "images" and items and all(isinstance(item, (str, Path)) for item in items):
+    if not items:
+        return _of_nothing(takes)
+    if takes.family == "images" and all(isinstance(item, (str, Path)) for item in items):
         return takes.of_images(paths_source([Path(item).expanduser() for item in items]))
-    if items and all(isinstance(item, dict) for item in items):
+    if all(isinstance(item, dict) for item in items):
         import pandas as pd
 
         return _of_frame(takes, pd.DataFrame(items))
@@ -111,11 +114,20 @@ def _of_list(takes: Takes, items: list[Any]) -> Inputs:
     if takes.family == "table" and array.ndim == 2 and array.dtype.kind in "OUS":  # rows with words among the numbers
         return _of_array(takes, np.array(items, dtype=object))
     if array.dtype == object or array.dtype.kind in "US":
-        raise _other_kind(takes, f"a list of {type(items[0]).__name__}" if items else "an empty list")
+        raise _other_kind(takes, f"a list of {type(items[0]).__name__}")
     return _of_array(takes, array)
 
 
+def _of_nothing(takes: Takes) -> Inputs:
+    if takes.family == "images":
+        return takes.of_images(paths_source([]))
+    names = takes.series.needed if takes.family == "series" else list(takes.preprocessing.features)
+    return _of_array(takes, np.empty((0, len(names)), dtype=object))
+
+
 def _of_array(takes: Takes, array: NDArray[Any]) -> Inputs:
+    if array.ndim == 0:
+        raise _other_kind(takes, "a single value")
     if takes.family == "texts":
         if array.ndim != 1:
             raise _other_kind(takes, f"an array of the shape {array.shape}")

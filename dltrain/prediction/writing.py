@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -158,14 +158,15 @@ def _plain(cells: Any) -> Sequence[Any]:
 # --- where to ---------------------------------------------------------------------------------------------
 
 
-def check_target(target: str | None, source: Path | None = None) -> None:
+def check_target(target: str | None, source: Path | None = None, kept: Iterable[Path] = ()) -> None:
     """
     Args:
         target: a file, "-" or None for standard output.
         source: what is read, which must not be written over.
+        kept: files that must not be either, and folders whose Parquet files must not.
 
     Raises:
-        ConfigError: its ending says no format, it is a folder, or it is the source.
+        ConfigError: its ending says no format, it is a folder, it is the source, or it is to be kept.
     """
     if target in (None, "-"):
         return
@@ -181,8 +182,17 @@ def check_target(target: str | None, source: Path | None = None) -> None:
     is_shard = source is not None and path.suffix.lower() == ".parquet" and path.exists()
     if source is not None and is_shard and source.resolve() == path.resolve().parent:
         raise ConfigError(f"-o {target}: this is one of the files that are read. Name another one")
+    own = next((one for one in kept if path.exists() and _holds(one, path)), None)
+    if own is not None:
+        raise ConfigError(f"-o {target}: {own} belongs to the run, which would lose it. Name another file")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"-o {target}: there is no folder {path.parent}. Make it first")
+
+
+def _holds(one: Path, path: Path) -> bool:
+    if one.is_dir():
+        return path.suffix.lower() == ".parquet" and path.resolve().is_relative_to(one.resolve())
+    return one.exists() and path.samefile(one)
 
 
 def _format(path: Path) -> str | None:

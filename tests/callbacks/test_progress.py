@@ -8,6 +8,7 @@ import pty
 import re
 import sys
 import threading
+import time
 
 import pytest
 from training import build_trainer, train
@@ -85,7 +86,10 @@ def test_a_terminal_shows_a_live_line_and_is_left_clean(monkeypatch, tmp_path):
     with terminal(monkeypatch) as shown:
         trainer.fit()
         # Rich redraws from a thread of its own; pytest-xdist has threads too, which come and go.
-        assert "_RefreshThread" not in [type(thread).__name__ for thread in threading.enumerate()]
+        until = time.monotonic() + 60  # it is told to end, and not waited for
+        while "_RefreshThread" in [type(thread).__name__ for thread in threading.enumerate()]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
     (text,) = shown
     assert re.search(r"epoch \d+/60 .*step \d+/1380 .*loss \d", text)
     assert "epoch 60/60  step 1380  train/loss" in text.splitlines()[-1]

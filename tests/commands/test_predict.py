@@ -52,6 +52,20 @@ def test_words_may_stand_in_any_order(flowers, dltrain):
         assert dltrain("predict", *words).out == plain
 
 
+def test_what_belongs_to_the_run_is_not_written_over(flowers, dltrain, work):
+    (work / "rows.csv").write_text("a,b\n" + "1,2\n2,3\n" * 20, encoding="utf-8")
+    trained = dltrain("data=csv", "data.path=rows.csv", "data.target=b", "run_dir=runs/x", "trainer.max_epochs=1")
+    assert trained.code == 0
+    for words in (("x", "--split", "train", "-o", "rows.csv"), ("x", "rows.csv", "-o", "runs/x/task.json")):
+        before = (work / words[-1]).read_bytes()
+        answer = dltrain("predict", *words)
+        assert answer.code == 2 and (work / words[-1]).read_bytes() == before
+        assert answer.err.startswith(f"error: -o {words[-1]}: ")
+        assert answer.err.endswith(f"{words[-1]} belongs to the run, which would lose it. Name another file\n")
+    assert dltrain("predict", "x", "rows.csv", "-o", "runs/x/new.csv").code == 0
+    assert dltrain("predict", "x", "rows.csv", "-o", "runs/x/new.csv").code == 0
+
+
 def test_columns_to_keep(flowers, dltrain):
     kept = dltrain(
         "predict", "iris", "flowers.csv", "--no-probabilities", "--keep", "종", "--keep", "id", "--row-numbers"

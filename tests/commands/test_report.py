@@ -87,6 +87,10 @@ def test_mistakes_are_told(dltrain, runs, work):
         ("last", "--split", "test"): (2, "error: --split test: this data has none. There is: train, validation\n"),
         ("last", "--checkpoint", "nope"): (4, f"error: {runs[1]} has no checkpoint 'nope'. There is: best, last,"),
         ("last", "-o", "."): (2, "error: -o .: is a folder. Name the file: -o report.html\n"),
+        ("last", "-o", "rows.csv"): (
+            2,
+            "error: -o rows.csv: the page is HTML, so the name must end in .html. Try -o rows.html\n",
+        ),
         ("last", "-o", f"{runs[0]}/train.log/x.html"): (5, f"error: {runs[0]}/train.log is a file, so no report can"),
     }
     for words, (code, text) in cases.items():

@@ -10,8 +10,11 @@ import pytest
 import torch
 from evaluations import NAMES, SIZE, TASKS, samples
 from sklearn import metrics as sk
+from sklearn.neighbors import KNeighborsClassifier
+from training import configure
 
 from dltrain import evaluation, run_folder
+from dltrain.assembly import build
 from dltrain.data import Samples
 from dltrain.evaluation import gathering, writing
 
@@ -73,6 +76,22 @@ def test_classes_against_scikit_learn(parts_of):
         assert row["average_precision"] == pytest.approx(sk.average_precision_score(true == place, chances[:, place]))
     assert found["calibration"]["brier"] == pytest.approx(sk.brier_score_loss(true, chances, scale_by_half=False))
     assert list(found["curves"]["roc"]) == list(NAMES)
+
+
+@pytest.mark.parametrize("k", [5, 7])
+def test_equal_shares_of_votes_rank_as_equal(k, tmp_path):
+    """A softmax of their logarithms tells apart what has other numbers of classes without a vote."""
+    config, _ = configure(tmp_path, "data=wine", "data.scaling=none", "model=knn", f"model.k={k}")
+    parts = build(config)
+    train, split = parts.data.train, parts.data.validation
+    parts.model.fit(train.inputs, train.targets, None)
+    found = evaluation.of(parts, "validation", resamples=0)
+    theirs = KNeighborsClassifier(k).fit(train.inputs.numpy(), train.targets.numpy())
+    chances, true = theirs.predict_proba(split.inputs.numpy()), split.targets.numpy()
+    assert len(np.unique(chances)) > 3
+    for place, row in enumerate(found["classes"]):
+        assert row["auroc"] == pytest.approx(sk.roc_auc_score(true == place, chances[:, place]))
+        assert row["average_precision"] == pytest.approx(sk.average_precision_score(true == place, chances[:, place]))
 
 
 def test_two_classes_have_the_brier_score_of_yes_and_no(parts_of):

@@ -198,13 +198,21 @@ def test_arrays_of_images_in_every_layout(shape, pixels):
         ),
         (np.full((2, 9, 9), 0.5), "the images are float64, where bytes from 0 to 255 are needed"),
         (np.ones((2, 9, 9)), "the images are float64, where bytes from 0 to 255 are needed"),
-        (np.full((2, 9, 9), -3), "the images are int64, where bytes from 0 to 255 are needed"),
+        (np.ones((2, 9, 9), np.uint8), "are needed, and none is above 1: give (array * 255).astype('uint8')"),
+        (np.full((2, 9, 9), -3), "the images are int64, where bytes from 0 to 255 are needed: they go from -3 to -3"),
+        (np.full((2, 9, 9), np.nan), "are needed, and some values are no numbers (NaN) or infinite"),
+        (np.full((2, 9, 9), 7.5), "are needed, and some are no whole numbers: give array.round().astype('uint8')"),
     ],
 )
 def test_arrays_that_are_no_images(array, message):
     with pytest.raises(DataError) as error:
         as_images(array, 1)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_black_images_are_images(dtype):
+    assert not as_images(np.zeros((2, 9, 9), dtype), 1).any()
 
 
 def test_arrays_are_resized_as_files_are(tmp_path, pixels):

@@ -121,14 +121,22 @@ def order_of(times: Times, table: Table) -> tuple[NDArray[np.int64] | None, list
     if (steps == 0).any():
         place = int((steps == 0).argmax())
         one, other = (place, place + 1) if order is None else (int(order[place]), int(order[place + 1]))
-        column = table.columns[times.column]
-        value = column.words[column.codes[one]] if column.codes is not None else f"{values[one]:g}"
         raise DataError(
             f"{table.where}: rows {table.row_number(one)} and {table.row_number(other)} have the same time in "
-            f"'{times.column}', {value}: a series has one row for each. Remove one, or, where the file holds several "
-            "series, give each a file of its own; data.date=null takes the rows as they stand"
+            f"'{times.column}', {_shown(times, table, one)}: a series has one row for each. Remove one, or, where the "
+            "file holds several series, give each a file of its own; data.date=null takes the rows as they stand"
         )
     return order, notes
+
+
+def _shown(times: Times, table: Table, row: int) -> str:
+    """Returns the time of a row as the file has it, or as a person writes it."""
+    column = table.columns[times.column]
+    if column.codes is not None:
+        return str(column.words[column.codes[row]])
+    if column.times is not None:
+        return str(np.datetime64(int(column.times[row]), "us")).removesuffix(".000000").removesuffix("T00:00:00")
+    return f"{column.numbers(slice(0, table.num_rows))[row]:.15g}"
 
 
 def usual_step(times: NDArray[np.int64] | NDArray[np.float64]) -> tuple[float, NDArray[np.int64]]:
@@ -148,6 +156,8 @@ def _read(column: Column, table: Table) -> Times | None:
         numbers = column.numbers(slice(0, table.num_rows))
         dates = _as_dates(numbers)
         return Times(column.name, numbers if dates is None else dates, are_dates=dates is not None)
+    if column.times is not None:
+        return Times(column.name, column.times, are_dates=True)
     if column.stored != "text" or column.codes is None:
         return None
     fitting = [values for pattern in FORMATS if (values := _parsed(column.words, pattern)) is not None]

@@ -26,13 +26,15 @@ class Column:
     """A column of N cells as it was read.
 
     Attributes:
-        stored: "number" has ``parts``; "text" has ``codes`` and ``words``; "date" and "other" (what no model can
-            take, such as lists) and "empty" have neither.
+        stored: "number" has ``parts``; "text" has ``codes`` and ``words``; "date" has ``times``; "other" (what no model
+            can take, such as lists) and "empty" have none.
         parts: float64 arrays whose lengths add up to N; NaN where a cell is empty.
         codes: (N,) int32 places in ``words``; -1 where a cell is empty.
         words: each text that occurs, once.
         as_text: the reader was told to keep the cells as they are written.
         was_apart: the file spells letters of its name or of its words in parts (NFD); here they are composed.
+        times: (N,) int64 microseconds since 1970 of dates that are stored as such, the least of int64 where a cell is
+            empty; None of times of day and durations.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Column:
     words: list[str] = field(default_factory=list)
     as_text: bool = False
     was_apart: bool = False
+    times: NDArray[np.int64] | None = None
 
     def numbers(self, rows: Rows) -> Floats:
         """Returns the cells of some rows of a column that is stored as numbers."""

@@ -73,6 +73,9 @@ def column_of(name: str, cells: Any, as_text: bool) -> Column:
     if _is_number(kind):
         cells = cells.cast(pa.float64(), safe=False)
         return Column(name, "number", parts=[arrow.values_of(chunk, np.nan) for chunk in cells.chunks if len(chunk)])
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        instants = cells.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        return Column(name, "date", times=arrow.values_of(instants.combine_chunks(), np.iinfo(np.int64).min))
     return Column(name, "date" if pa.types.is_temporal(kind) else "other")
 
 

@@ -195,6 +195,25 @@ def test_rows_out_of_order_are_sorted_and_it_is_said(settings_of, tmp_path):
     assert data.train.series[:, 0].tolist() == list(range(70))
 
 
+def test_times_that_are_stored_as_such_are_those_that_are_written(settings_of, tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame({"when": pd.to_datetime(hours(100)), "a": range(100)}).iloc[::-1]
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.assign(when=frame["when"].astype(str)).to_csv(tmp_path / "a.csv", index=False)
+    stored, written = (load(settings_of, tmp_path / name, window=4) for name in ("a.parquet", "a.csv"))
+    assert stored.notes[0] == written.notes[0] == "sees a; predicts a; time when"
+    assert torch.equal(stored.train.series, written.train.series)
+    frame.iloc[50, 0] = frame.iloc[51, 0]
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"rows 51 and 52 have the same time in 'when', 2026-01-03: a series"):
+        load(settings_of, tmp_path / "a.parquet", window=4)
+    frame.iloc[50, 0] = None
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"row 51: column 'when' has no time\. Fill it in"):
+        load(settings_of, tmp_path / "a.parquet", window=4)
+
+
 def test_two_rows_of_one_time_are_refused(settings_of, tmp_path):
     times = hours(100)
     times[50] = times[49]
