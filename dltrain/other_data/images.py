@@ -12,8 +12,8 @@ import torch
 from dltrain import registry
 from dltrain.data import Batch, Data, Samples, Source, Task, Transform
 from dltrain.data.images.dataset import ImageTransform
-from dltrain.data.images.folder import ImageFolderSettings
-from dltrain.data.streams.images import ImageListSettings, TarSettings
+from dltrain.data.images.folder import ImageFolderSettings, folder_data
+from dltrain.data.streams.images import ImageListSettings, TarSettings, list_data
 from dltrain.data.streams.streaming import StreamSource
 from dltrain.errors import ConfigError, DataError, did_you_mean
 
@@ -43,8 +43,7 @@ def folder(settings: ImageFolderSettings, kept: dict[str, Any], task: Task) -> S
     """
     channels, *size = kept["shape"]
     assert channels in (1, 3)
-    data = registry.build(
-        "data",
+    data = folder_data(
         replace(
             settings,
             channels=channels,
@@ -55,6 +54,7 @@ def folder(settings: ImageFolderSettings, kept: dict[str, Any], task: Task) -> S
             test_fraction=0.0,
             folds=None,
         ),
+        may_be_one_class=True,
     )
     _check_shape(data, task)
     parts = [source for source in {id(s): s for s in data.splits.values()}.values() if isinstance(source, Samples)]
@@ -76,7 +76,11 @@ def streamed(settings: ImageListSettings | TarSettings, kept: dict[str, Any], ta
         whole["folds"] = None
     if settings.size is None:
         whole["size"] = list(kept["shape"][1:])
-    data = registry.build("data", replace(settings, **whole))
+    changed = replace(settings, **whole)
+    if isinstance(changed, ImageListSettings):
+        data = list_data(changed, may_be_one_class=True)
+    else:
+        data = registry.build("data", changed)
     _check_shape(data, task)
     train = data.train
     assert isinstance(train, StreamSource)

@@ -182,6 +182,15 @@ def test_a_folder_of_images(data, work, train, evaluated, dltrain):
     assert answer.code == 3 and "the class '세' is none that the run was trained on" in answer.err
 
 
+@pytest.mark.parametrize("data", ["image_folder", "image_list"])
+def test_images_of_one_class_alone(data, work, train, evaluated):
+    write_folder(work / "images", {"개": 9, "고양이": 9}, seed=0)
+    train(f"data={data}", "data.path=images", "model=mlp", *(["data.workers=0"] if data == "image_list" else []))
+    write_folder(work / "new", {"고양이": 5}, seed=1)
+    found = evaluated("data.path=new")
+    assert found["samples"] == 5 and [row["support"] for row in found["classes"]] == [0, 5]
+
+
 def test_images_of_another_size_are_brought_to_the_size_of_the_run(work, train, evaluated):
     write_folder(work / "old", {"a": 12, "b": 12}, size=(8, 8, 3))
     write_folder(work / "new", {"a": 5, "b": 5}, size=(16, 12, 3), seed=1)

@@ -60,11 +60,18 @@ class ImageFolderSettings(SplitSettings):
 @registry.register("data", "image_folder", ImageFolderSettings)
 def image_folder(settings: ImageFolderSettings) -> Data:
     """JPEG, PNG, BMP, GIF (first frame) and WebP files; decoded once and kept in the cache."""
+    return folder_data(settings)
+
+
+def folder_data(settings: ImageFolderSettings, *, may_be_one_class: bool = False) -> Data:
+    """Returns what ``image_folder`` makes, also of images of a single class, from which nothing can be learned."""
     if not settings.path:
         raise ConfigError("data.path: no value. Give the folder of your images: data.path=FOLDER")
     columns = (settings.path_column, settings.label_column)
     may_lack = settings.bad_images == "skip"
     listing = list_images(Path(settings.path).expanduser(), settings.labels, columns, may_lack)
+    if not may_be_one_class:
+        listing.require_two_classes()
     form = _form(settings)
     arrays = _decoded(listing, form, skip_bad=may_lack)
     images, kept = arrays["images"], arrays["kept"]

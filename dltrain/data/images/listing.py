@@ -37,6 +37,7 @@ class Listing:
         labels: (N,) classes.
         splits: (N,) places in SPLITS.
         key: changes when a file is added, removed, renamed or written.
+        where: what an error begins with.
     """
 
     folder: Path
@@ -45,11 +46,21 @@ class Listing:
     splits: NDArray[np.int64]
     class_names: tuple[str, ...]
     key: str
+    where: str
     notes: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
         return [self.folder / name for name in self.names]
+
+    def require_two_classes(self) -> None:
+        """
+        Raises:
+            DataError: there is nothing to tell apart.
+        """
+        if len(self.class_names) == 1:
+            name = self.class_names[0]
+            raise DataError(f"{self.where}: all images are of one class, '{name}'; learning needs two or more")
 
 
 def list_images(
@@ -69,7 +80,7 @@ def list_images(
         skip_hint: how the user lets them be left out; "" where that cannot be.
 
     Raises:
-        DataError: there is no such folder or file, a class has no image, there are fewer than two classes, and more.
+        DataError: there is no such folder or file, a class has no image, and more.
     """
     where = f"data.path={path}"
     if path.is_dir():
@@ -97,11 +108,6 @@ def _in_order(names: set[str]) -> tuple[str, ...]:
 def _key_of(found: list[Found]) -> str:
     text = "\0".join(f"{name}\0{size}\0{changed}" for name, size, changed in found)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _check_classes(class_names: tuple[str, ...], where: str) -> None:
-    if len(class_names) == 1:
-        raise DataError(f"{where}: all images are of one class, '{class_names[0]}'; learning needs two or more")
 
 
 # --- class folders ------------------------------------------------------------------------------------------
@@ -144,7 +150,6 @@ def _of_folder(folder: Path, may_lack: bool, skip_hint: str) -> Listing:
             "Add one, or remove the class"
         )
     class_names = _in_order(training)
-    _check_classes(class_names, where)
     notes += _left_out(folder, others)
     index = {name: place for place, name in enumerate(class_names)}
     return Listing(
@@ -154,6 +159,7 @@ def _of_folder(folder: Path, may_lack: bool, skip_hint: str) -> Listing:
         np.array(numbers, dtype=np.int64),
         class_names,
         _key_of(found),
+        where,
         tuple(notes),
     )
 
@@ -277,7 +283,6 @@ def _of_csv(
             f"Mend the paths{skip_hint.format('such rows')}"
         )
     class_names = _in_order(set(labels))
-    _check_classes(class_names, str(file))
     index = {name: place for place, name in enumerate(class_names)}
     names, stands = ("1 row names", "is") if again == 1 else (f"{again} rows name", "are")
     return Listing(
@@ -287,5 +292,6 @@ def _of_csv(
         np.zeros(len(found), dtype=np.int64),
         class_names,
         _key_of(found),
+        str(file),
         (f"{file}: {names} an image of an earlier row, and {stands} left out",) if again else (),
     )

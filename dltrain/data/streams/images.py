@@ -218,11 +218,18 @@ class ImageListSettings(SplitSettings):
 @registry.register("data", "image_list", ImageListSettings)
 def image_list(settings: ImageListSettings) -> Data:
     """Image files as in image_folder, but read anew in each epoch and never all in memory."""
+    return list_data(settings)
+
+
+def list_data(settings: ImageListSettings, *, may_be_one_class: bool = False) -> Data:
+    """Returns what ``image_list`` makes, also of images of a single class, from which nothing can be learned."""
     if not settings.path:
         raise ConfigError("data.path: no value. Give the folder of your images: data.path=FOLDER")
     columns = (settings.path_column, settings.label_column)
     folder = Path(settings.path).expanduser()
     listing = list_images(folder, settings.labels, columns, may_lack=False, skip_hint="")
+    if not may_be_one_class:
+        listing.require_two_classes()
     reader = ImageReader(_form(settings.channels, settings.size, settings.resize), _SIZE_HINT)
     count = len(listing.names)
     every: NDArray[np.int64] = np.arange(count)
