@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-FORMS = "90s, 30m, 1h30m, 1:30:00 or a number of seconds"
+FORMS = "90s, 30m, 1h30m, 7d, 1:30:00 or a number of seconds"
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _WITH_UNITS = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for unit in _UNITS))
 _WITH_COLONS = re.compile(r"(?:(?P<h>\d+):(?=\d\d:))?(?P<m>\d+):(?P<s>[0-5]\d)")

@@ -25,7 +25,7 @@ def test_what_cannot_be_read_is_told_the_forms(length):
     with pytest.raises(ValueError) as caught:
         seconds_of(length)
     assert str(caught.value) == (
-        f"'{length}' is no length of time. Write 90s, 30m, 1h30m, 1:30:00 or a number of seconds"
+        f"'{length}' is no length of time. Write 90s, 30m, 1h30m, 7d, 1:30:00 or a number of seconds"
     )
 
 

@@ -64,8 +64,8 @@ def test_time_that_is_not_used_up_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("soon", ": 'soon' is no length of time. Write 90s, 30m, 1h30m, 1:30:00 or a number of seconds"),
-        ("0", ": 0 is no time to work in. Write more than 0: 90s, 30m, 1h30m, 1:30:00 or a number of seconds"),
+        ("soon", ": 'soon' is no length of time. Write 90s, 30m, 1h30m, 7d, 1:30:00 or a number of seconds"),
+        ("0", ": 0 is no time to work in. Write more than 0: 90s, 30m, 1h30m, 7d, 1:30:00 or a number of seconds"),
         ("[1]", " = [1]: must be text or a number or null."),
         ("true", " = true: must be text or a number or null."),
     ],

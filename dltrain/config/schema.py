@@ -28,8 +28,8 @@ class TrainerSettings:
     max_epochs: int | None = setting("Stop after this many passes over the training data.", min=1)
     max_steps: int | None = setting("Stop after this many optimizer updates; null sets no such limit.", min=1)
     max_time: str | float | None = setting(
-        "Save the state and stop after this much time of training: 90s, 30m, 1h30m, 1:30:00 or a number of seconds. "
-        "Each 'dltrain resume' has it anew. null sets no such limit.",
+        "Save the state and stop after this much time of training: 90s, 30m, 1h30m, 7d, 1:30:00 or a number of "
+        "seconds. Each 'dltrain resume' has it anew. null sets no such limit.",
         check=durations.check,
     )
     batch_size: int = setting("Samples that a step computes at once.", min=1)

@@ -99,7 +99,7 @@ def test_what_comparisons_choose(three, words, expected):
         (["vall/loss>0.5"], "no run has 'vall/loss'. Did you mean 'val/loss'?"),
         (["qqqq=1"], "no run has 'qqqq'. There is: name, status, best, metric, epochs, steps, age, time, size, "),
         (["val/loss>low"], "'val/loss>low': 'low' is no number"),
-        (["age>old"], "'age>old': 'old' is no length of time. Write 90s, 30m, 1h30m, 1:30:00 or a number of seconds"),
+        (["age>old"], "'age>old': 'old' is no length of time. Write 90s, 30m, 1h30m, 7d, 1:30:00 or a number"),
         (["size>big"], "'size>big': 'big' is no number"),
         (["nothing"], "no run is named 'nothing'. There is: a-korean, b, c."),
         (["corean"], "no run is named 'corean'. Did you mean 'a-korean'?"),

@@ -96,7 +96,7 @@ def test_limits_that_are_none_are_refused(dltrain, work):
          "sweep.pruner = 'halfing': must be one of median, halving, hyperband or null."),
         ("sweep.max_time=soon sweep.workers=0",
          "sweep.workers: 0 must be auto, or a whole number at least 1\n",
-         "sweep.max_time: 'soon' is no length of time. Write 90s, 30m, 1h30m, 1:30:00 or a "),
+         "sweep.max_time: 'soon' is no length of time. Write 90s, 30m, 1h30m, 7d, 1:30:00 or a "),
         ("sweep.workers=many", "sweep.workers: many must be auto, or a whole number at least 1\n"),
         ("run_dir=here",
          "run_dir = 'here': the runs of a sweep have folders in the sweep's. Name that with hydra.sweep.dir=here\n"),
