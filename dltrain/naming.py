@@ -175,6 +175,7 @@ def _when(folder: Path) -> tuple[str, str]:
 
 
 def _as_file_name(name: str) -> str:
+    name = name.encode(errors="replace").decode()  # bytes that are no UTF-8, as in folders from another system
     clean = re.sub(r"[/\\\x00-\x1f\x7f]", "_", name).strip(". ") or "run"
     while len(clean.encode()) > _LONGEST_BYTES:
         clean = clean[1:]  # what the run is found by stands at the end

@@ -183,3 +183,9 @@ def test_a_config_that_is_nested_too_deep_names_nothing_and_crashes_nothing(tmp_
     path = tmp_path / "config.yaml"
     path.write_text("a: " + "[" * 50_000, encoding="utf-8")
     assert read_config(path) == {}
+
+
+def test_names_of_folders_that_are_no_utf_8_can_be_written():
+    name = b"runs/2026-01-02/10-20-30_caf\xe9".decode("utf-8", "surrogateescape")
+    (label,) = labels([run(name)])
+    assert label.encode() and "caf" in label
