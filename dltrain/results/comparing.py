@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from dltrain.errors import CheckpointError, ConfigError, did_you_mean
 from dltrain.history import Row
 from dltrain.results import columns, folders, labels, reading
 from dltrain.results.keys import differing_in, is_untold, spelled
-from dltrain.results.record import DATA, DEFAULT_METRIC, Run, monitor_of
-from dltrain.results.significance import SEED, Group, Test, between
+from dltrain.results.record import DATA, DEFAULT_METRIC, SAMPLES, Run, monitor_of
+from dltrain.results.significance import FOLD, SEED, Group, Test, between
 from dltrain.run_folder import RunFolder
 from dltrain.saved import saved_config
 
@@ -73,9 +74,10 @@ class Comparison:
         keys: the settings in which they differ.
         metric: that the curves and the groups are of.
         axis: what the curves go by.
-        groups: runs that differ in their seeds alone.
-        tests: between these; none where the runs are of several data sets, whose figures do not compare.
-        is_mixed: whether they are.
+        groups: runs that differ in their seeds and folds alone.
+        tests: between these; none where the figures of the runs do not compare.
+        mixed: why they do not; "" where they do.
+        has_folds: whether the runs are of several folds: those of one group are then not to be ranked.
     """
 
     runs: list[Compared]
@@ -84,7 +86,13 @@ class Comparison:
     axis: str
     groups: list[Group]
     tests: list[Test]
-    is_mixed: bool = False
+    mixed: str = ""
+    has_folds: bool = False
+
+    @property
+    def ranks(self) -> bool:
+        """Whether one run can be told to be the best."""
+        return not self.mixed and not self.has_folds
 
     @property
     def has_groups(self) -> bool:
@@ -116,9 +124,43 @@ def compare(runs: Sequence[Run], metric: str | None, axis: str) -> Comparison:
     compared = [Compared(*each) for each in zip(runs, letters, told, configs, rows, strict=True)]
     chosen = _metric(compared, metric)
     groups = grouped(compared, chosen)
-    is_mixed = len({tuple(spelled(config.get(key)) for key in DATA) for config in configs}) > 1
-    tests = [] if is_mixed else between(groups)
-    return Comparison(compared, differing_in(configs), chosen, axis, groups, tests, is_mixed)
+    mixed = _mixed(compared, groups, chosen)
+    has_folds = len({spelled(config.get(FOLD)) for config in configs}) > 1
+    tests = [] if mixed else between(groups)
+    return Comparison(compared, differing_in(configs), chosen, axis, groups, tests, mixed, has_folds)
+
+
+def _mixed(runs: Sequence[Compared], groups: Sequence[Group], metric: str) -> str:
+    """Returns why the figures of runs do not compare; "" where they do."""
+
+    def differing(keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if len({spelled(each.config.get(key)) for each in runs}) > 1]
+
+    if differing(DATA):
+        return "the runs are of several data sets"
+    samples = differing(SAMPLES)
+    if samples:
+        return f"the runs are evaluated on other samples ({', '.join(samples)})"
+    if len({frozenset(runs[place].config.get(FOLD) for place in group.members) for group in groups}) > 1:
+        return f"the runs are evaluated on other samples ({FOLD})"
+    if not differing(key for key in runs[0].config if key.startswith("data.")) and _has_changed(runs, metric):
+        return "the data of the runs have changed between them"
+    losses = differing(dict.fromkeys(key for each in runs for key in each.config if key.startswith("loss.")))
+    if metric.endswith("/loss") and losses:
+        losses = ["loss.name"] if "loss.name" in losses else losses  # each has settings of its own
+        return f"the runs have several losses ({', '.join(losses)}; --metric compares by another figure)"
+    return ""
+
+
+def _has_changed(runs: Sequence[Compared], metric: str) -> bool:
+    """Tells whether what the metric is of is known to hold other samples in some of the runs."""
+    split = {"val": "validation", "test": "test"}.get(metric.partition("/")[0], "train")
+    known = set()
+    for each in runs:
+        with contextlib.suppress(CheckpointError):
+            hashes = RunFolder(Path(each.run.path)).read_task().get("fingerprints")
+            known.add(hashes.get(split) if isinstance(hashes, dict) else None)
+    return len(known - {None}) > 1
 
 
 def _configs(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -163,13 +205,15 @@ def _metric(runs: Sequence[Compared], asked: str | None) -> str:
 
 
 def grouped(runs: Sequence[Compared], metric: str) -> list[Group]:
-    """Returns the groups of runs that differ in their seeds alone, with the best values of a metric."""
+    """Returns the groups of runs that differ in their seeds and folds alone, with the best values of a metric."""
     alike: dict[str, list[int]] = {}
     for place, each in enumerate(runs):
-        rest = {key: spelled(value) for key, value in each.config.items() if key != SEED and not is_untold(key)}
+        rest = {
+            key: spelled(value) for key, value in each.config.items() if key not in (SEED, FOLD) and not is_untold(key)
+        }
         alike.setdefault(repr(sorted(rest.items())), []).append(place)
     firsts = [runs[places[0]] for places in alike.values()]
-    without_seed = [{key: value for key, value in each.config.items() if key != SEED} for each in firsts]
+    without_seed = [{key: value for key, value in each.config.items() if key not in (SEED, FOLD)} for each in firsts]
     if len(firsts) > 1:
         named = labels.labels(without_seed, [each.run.name for each in firsts])
     else:
@@ -181,14 +225,14 @@ def _group(runs: Sequence[Compared], places: list[int], label: str, metric: str)
     values: dict[Any, float] = {}
     members, seen = [], set()
     for place in places:
-        seed = runs[place].config.get(SEED)
-        if seed in seen:
+        key = runs[place].config.get(SEED), runs[place].config.get(FOLD)
+        if key in seen:
             continue
-        seen.add(seed)
+        seen.add(key)
         members.append(place)
         best = runs[place].best(metric)
         if best is not None:
-            values[seed] = best[0]
+            values[key] = best[0]
     return Group(columns.printable(label), members, values, len(places) - len(members))
 
 
@@ -199,7 +243,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "metric": metric,
         "higher_is_better": is_higher_better(metric),
         "x": axis,
-        "same_data": not comparison.is_mixed,
+        "do_not_compare": comparison.mixed or None,
         "runs": [_run_dict(each, comparison) for each in comparison.runs],
         "groups": [_group_dict(group, comparison) for group in comparison.groups],
         "tests": [

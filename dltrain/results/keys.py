@@ -12,7 +12,7 @@ from dltrain.errors import ConfigError, nearest
 from dltrain.results.record import FACTS, Run
 
 # What says where a run lies, or how a sweep searched, and not what was trained.
-UNTOLD = ("run_dir", "resume", "sweep.")
+UNTOLD = ("run_dir", "resume", "report", "sweep.")
 
 # Groups whose choice is a name: "model" means "model.name".
 _NAMED = tuple(group for group in config_files.GROUPS if group not in ("callbacks", "trainer", "sweep", "experiment"))

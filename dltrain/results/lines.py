@@ -57,7 +57,7 @@ def figure_lines(comparison: Comparison) -> list[Line]:
     for key in ("epochs", "time", "status"):
         cells = columns.column([each.run for each in runs], key, ()).cells
         lines.append(Line(key, cells))
-    if comparison.is_mixed:  # the best on other data is no better
+    if not comparison.ranks:  # the best on other samples is no better
         lines = [replace(line, best=frozenset()) for line in lines]
     return [line for line in lines if any(line.cells)]
 

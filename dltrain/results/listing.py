@@ -176,7 +176,8 @@ def as_csv(selection: Selection, wish: Wish) -> str:
     if wish.keys is not None:
         found = list(map(selection.keys.find, wish.keys))
         figures = [key for key in found if "/" in key]
-    return written.as_csv(_wanted(selection, wish), _settings(selection, wish), figures, wish.sizes)
+    others = [key for key in _settings(selection, wish) if key not in written.COLUMNS]
+    return written.as_csv(_wanted(selection, wish), others, figures, wish.sizes)
 
 
 def _wanted(selection: Selection, wish: Wish) -> list[Run]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from dltrain.errors import ConfigError
 from dltrain.results import columns, folders
 from dltrain.results.keys import spelled
-from dltrain.results.record import DATA, MISSING, Run, goodness
+from dltrain.results.record import DATA, MISSING, SAMPLES, Run, goodness
 from dltrain.results.removing import CHECKPOINTS, Item, remove
 from dltrain.results.selection import select
+from dltrain.results.significance import FOLD
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,22 @@ def _best(runs: Sequence[Run], key: str, count: int) -> tuple[list[Run], list[Ru
                 f"--keep-best: the runs are of several data sets, whose figures do not compare: {', '.join(found)}. "
                 f"Choose one, such as {setting.removesuffix('.name')}={found[0]}"
             )
+    for setting in (*SAMPLES, FOLD, *(["loss.name"] if _is_loss(key, metrics) else [])):
+        found = sorted({spelled(value) for _, run in known if (value := run.setting(setting)) is not MISSING})
+        if len(found) > 1:
+            raise ConfigError(
+                f"--keep-best: the figures of the runs do not compare, for they differ in {setting}: "
+                f"{', '.join(found)}. Choose one, such as {setting.removesuffix('.name')}={found[0]}"
+            )
     if runs and not known:
         raise ConfigError(f"--by {key}: none of the runs has such a figure")
     best = [run for _, run in sorted(known, key=lambda pair: pair[0], reverse=True)[:count]]
     paths = {run.path for run in best}
     return best, [run for _, run in known if run.path not in paths]
+
+
+def _is_loss(key: str, metrics: Sequence[str]) -> bool:
+    return (metrics[0] if key == "best" and metrics else key).endswith("/loss")
 
 
 def _whole_sweeps(runs: Sequence[Run]) -> dict[str, list[Run]]:

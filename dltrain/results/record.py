@@ -33,6 +33,14 @@ DEFAULT_METRIC = "val/loss"
 
 # What says which samples a run is evaluated on: figures of others do not compare.
 DATA = ("data.name", "data.path", "data.target")
+SAMPLES = (
+    "data.folds",
+    "data.split_seed",
+    "data.validation_fraction",
+    "data.test_fraction",
+    "data.validation_path",
+    "data.test_path",
+)
 
 
 @dataclass

@@ -108,7 +108,8 @@ def _groups(comparison: Comparison, fine: bool) -> Iterator[Text]:
 
     groups, metric = comparison.groups, comparison.metric
     yield Text()
-    yield Text(f"over seeds: best {metric}", "bold" if fine else "")
+    over = "seeds and folds" if comparison.has_folds else "seeds"
+    yield Text(f"over {over}: best {metric}", "bold" if fine else "")
     if comparison.has_groups:
         width = max(cell_width(group.label) for group in groups)
         yield Text(f"{'':{width}}  {'n':>3}  {'mean':>10}  {'std':>10}  {'95 % interval of the mean':>26}")
@@ -119,13 +120,14 @@ def _groups(comparison: Comparison, fine: bool) -> Iterator[Text]:
             first, second = groups[test.first].label, groups[test.second].label
             welch, paired = _p(test.welch), "" if test.paired is None else f", paired {_p(test.paired)}"
             yield Text(f"{first} - {second}: {test.difference:+.4g}, Welch {welch}{paired}")
+    one_run = "seed and fold" if comparison.has_folds else "seed"
     for group in groups:
         if group.repeated:
-            yield Text(f"{group.label}: {group.repeated} more of the same settings and seed, which count once")
-    if comparison.is_mixed:
-        yield Text("the runs are of several data sets: their figures do not compare, so nothing is starred or tested")
+            yield Text(f"{group.label}: {group.repeated} more of the same settings and {one_run}, which count once")
+    if comparison.mixed:
+        yield Text(f"{comparison.mixed}: their figures do not compare, so nothing is starred or tested")
     else:
-        yield from map(Text, significance.summary(groups, comparison.tests, metric))
+        yield from map(Text, significance.summary(groups, comparison.tests, metric, comparison.has_folds))
 
 
 def _spread(group: significance.Group) -> str:

@@ -19,18 +19,21 @@ from dltrain.directions import is_higher_better
 LEVEL = 0.95
 
 # What is different between runs of one group.
-SEED = "seed"
+SEED, FOLD = "seed", "data.fold"
+
+# Equal differences of figures, such as 4/30 and 5/30 less 2/30 and 3/30, vary by this part of the figures.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seeds alone.
+    """Runs that differ in their seeds and folds alone.
 
     Attributes:
         label: what tells the group from the others.
-        members: the places of its runs in the comparison; of several with one seed, which are the same, the first.
-        values: a figure of each by its seed, those without one left out.
-        repeated: how many runs were left out because another has their seed.
+        members: the places of its runs in the comparison; of several that are the same, the first.
+        values: a figure of each by its seed and fold, those without one left out.
+        repeated: how many runs were left out because another has their seed and fold.
     """
 
     label: str
@@ -76,16 +79,20 @@ class Test:
     welch: float | None
     paired: float | None
 
+    @property
+    def p(self) -> float | None:
+        """The one that decides, chosen before any is known: the smaller of two would be too small."""
+        return self.welch if self.paired is None else self.paired
+
 
 def between(groups: Sequence[Group]) -> list[Test]:
     """Returns a test for each pair of groups that have two values at least."""
     able = [place for place, group in enumerate(groups) if group.n >= 2]
     found = [_test(groups, first, second) for first, second in itertools.combinations(able, 2)]
     if len(found) > 1:
-        for each, welch, paired in zip(
-            found, holm([test.welch for test in found]), holm([test.paired for test in found]), strict=True
-        ):
-            each.welch, each.paired = welch, paired
+        deciding, others = holm([test.p for test in found]), holm([test.welch for test in found])
+        for each, p, welch in zip(found, deciding, others, strict=True):
+            each.welch, each.paired = (p, None) if each.paired is None else (welch, p)
     return found
 
 
@@ -93,7 +100,7 @@ def _test(groups: Sequence[Group], first: int, second: int) -> Test:
     a, b = groups[first], groups[second]
     paired = None
     if a.values.keys() == b.values.keys():
-        paired = paired_p([a.values[seed] - b.values[seed] for seed in a.values])
+        paired = paired_p([(a.values[key], b.values[key]) for key in a.values])
     return Test(first, second, a.mean - b.mean, welch_p(list(a.values.values()), list(b.values.values())), paired)
 
 
@@ -111,10 +118,12 @@ def welch_p(a: Sequence[float], b: Sequence[float]) -> float | None:
     return _two_sided((statistics.fmean(a) - statistics.fmean(b)) / math.sqrt(total), freedom)
 
 
-def paired_p(differences: Sequence[float]) -> float | None:
-    """Returns the p-value of Student's t-test on differences of pairs, of both sides; None where they do not vary."""
+def paired_p(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Returns the p-value of Student's t-test on the differences of pairs, of both sides; None where they do not vary
+    by more than they are rounded."""
+    differences = [one - other for one, other in pairs]
     spread = statistics.stdev(differences)
-    if spread == 0:
+    if spread <= _ROUNDING * max(abs(value) for pair in pairs for value in pair):
         return None
     n = len(differences)
     return _two_sided(statistics.fmean(differences) / (spread / math.sqrt(n)), n - 1)
@@ -141,8 +150,9 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 # --- in words ---------------------------------------------------------------------------------------------
 
 
-def summary(groups: Sequence[Group], found: Sequence[Test], metric: str) -> list[str]:
+def summary(groups: Sequence[Group], found: Sequence[Test], metric: str, has_folds: bool = False) -> list[str]:
     """Returns what the tests say, a line each, and what they cannot say."""
+    runs = "runs" if has_folds else "seeds"
     if not any(group.n >= 2 for group in groups):
         return ["one seed each: no test is possible. Train more with -m seed=0,1,2"]
     lines = [_sentence(groups, test, metric) for test in found]
@@ -150,18 +160,21 @@ def summary(groups: Sequence[Group], found: Sequence[Test], metric: str) -> list
     if alone:
         lines.append(f"without a test, for they have one seed: {', '.join(alone)}. Train more with -m seed=0,1,2")
     if any(test.paired is not None for test in found):
-        lines.append("paired: run by run of the same seed, which decides where there is one")
+        same = "seed and fold" if has_folds else "seed"
+        lines.append(f"paired: run by run of the same {same}, which decides where there is one")
+    if has_folds and found:
+        lines.append("runs of several folds share training samples: p is smaller than it would be of new data")
     if len(found) > 1:
         lines.append(f"p is corrected for {len(found)} tests (Holm)")
     fewest = min((group.n for group in groups if group.n >= 2), default=0)
     if found and fewest < 5:
-        lines.append(f"{fewest} seeds are few: only a large difference can be told from chance")
+        lines.append(f"{fewest} {runs} are few: only a large difference can be told from chance")
     return lines
 
 
 def _sentence(groups: Sequence[Group], test: Test, metric: str) -> str:
     first, second = groups[test.first].label, groups[test.second].label
-    p = test.welch if test.paired is None else test.paired  # one, chosen before: the smaller of two is too small
+    p = test.p
     if p is None:
         same = "the same" if test.difference == 0 else "a difference that no seed changes"
         return f"{first} and {second}: {same}, so there is nothing to test"

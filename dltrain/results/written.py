@@ -13,6 +13,9 @@ from dltrain.results.columns import Column, widths
 from dltrain.results.keys import spelled
 from dltrain.results.record import MISSING, Run
 
+# Facts that the CSV has always; "best", "metric" and "time" under other names.
+COLUMNS = ("name", "path", "status", "epochs", "steps", "best", "metric", "time")
+
 
 def text(columns: Sequence[Column]) -> str:
     """Returns a table as lines of text, columns below each other, numbers to the right."""
@@ -66,8 +69,8 @@ def as_csv(runs: Sequence[Run], keys: Sequence[str], figures: Sequence[str], siz
     for run in runs:
         row: list[Any] = [run.name, run.path, run.status, _time(run), run.seconds, *([run.size] if sizes else [])]
         row += [run.numbers.get(name) for name in ("epochs", "steps")] + [run.best.get(part) for part in best]
-        row += [run.test.get(name) if name in run.test else run.last.get(name) for name in figures]
-        values = (run.setting(key) for key in keys)
+        row += [run.figure(name) for name in figures]
+        values = (run.value(key) for key in keys)
         writer.writerow([*row, *("" if value is MISSING else spelled(value) for value in values)])
     return stream.getvalue()
 

@@ -81,6 +81,59 @@ def test_groups_of_seeds(dltrain, seeds):
     assert "3 seeds are few" in text
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data__path": "other.csv"}, "the runs are of several data sets"),
+        (
+            {"data__validation_fraction": 0.4, "data__split_seed": 1},
+            "the runs are evaluated on other samples (data.split_seed, data.validation_fraction)",
+        ),
+        ({"data__fold": 1}, "the runs are evaluated on other samples (data.fold)"),
+        (
+            {"loss__name": "focal"},
+            "the runs have several losses (loss.name; --metric compares by another figure)",
+        ),
+    ],
+)
+def test_figures_that_do_not_compare_are_neither_starred_nor_tested(dltrain, seeds, change, told):
+    for seed in range(3):
+        make_run(DAY / f"other-{seed}", [2.0, 0.1], optimizer__lr=0.1, seed=seed, **change)
+    text = dltrain("compare", "model=mlp").out
+    assert f"{told}: their figures do not compare, so nothing is starred or tested" in text
+    assert not re.search(r"\*\d", text)
+    found = json.loads(dltrain("compare", "model=mlp", "--json").out)
+    assert found["tests"] == [] and found["do_not_compare"] == told
+    if "loss__name" in change:
+        assert json.loads(dltrain("compare", "model=mlp", "--json", "--metric", "val/accuracy").out)["tests"]
+
+
+def test_data_that_changed_between_runs_are_told(dltrain, seeds):
+    """The same settings, and other samples in the file: what is known of the data in task.json tells."""
+    hashes = {"train": "1", "validation": "2", "test": "3"}
+    for number in range(2):
+        known = hashes | {"test": str(number)}
+        (DAY / f"0.1-{number}" / "task.json").write_text(json.dumps({"fingerprints": known}))
+    words = "compare", "0.1-0", "0.1-1"
+    told = "the data of the runs have changed between them: their figures do not compare"
+    assert told not in dltrain(*words).out
+    assert told in dltrain(*words, "--metric", "test/accuracy").out
+
+
+def test_folds_are_grouped_and_paired(dltrain, work):
+    for fold, (large, small) in enumerate([(0.9, 0.3), (1.0, 0.35), (1.2, 0.2)]):
+        for rate, loss in ((0.1, large), (0.01, small)):
+            make_run(DAY / f"{rate}-{fold}", [2.0, loss], optimizer__lr=rate, data__folds=3, data__fold=fold)
+    found = json.loads(dltrain("compare", "model=mlp", "--json").out)
+    assert [(group["label"], group["n"]) for group in found["groups"]] == [("lr=0.1", 3), ("lr=0.01", 3)]
+    (test,) = found["tests"]
+    assert test["p_paired"] == pytest.approx(stats.ttest_rel([0.9, 1.0, 1.2], [0.3, 0.35, 0.2]).pvalue)
+    text = dltrain("compare", "model=mlp").out
+    assert "over seeds and folds: best val/loss" in text and "lr=0.01 is better than lr=0.1" in text
+    assert "runs of several folds share training samples" in text
+    assert not re.search(r"\*\d", text)  # the best fold says nothing of the settings
+
+
 def test_another_metric_and_axis(dltrain, seeds):
     found = json.loads(dltrain("compare", "0.1-*", "--metric", "val/accuracy", "--x", "seconds", "--json").out)
     assert found["metric"] == "val/accuracy" and found["higher_is_better"]

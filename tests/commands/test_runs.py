@@ -110,6 +110,16 @@ def test_csv_has_everything(dltrain, work):
     assert row["model.name"] == "lstm" and row["val/loss"] == "0.5" and "data.name" not in row
 
 
+def test_csv_has_the_facts_and_figures_of_the_table(dltrain, work):
+    """The best loss and not the last; what a run is by itself, such as its age, as well as settings."""
+    make_run(DAY / "a", [0.5, 0.25, 0.75])
+    names = "age,size,best,status,val/loss,val/accuracy"
+    (row,) = csv.DictReader(dltrain("runs", "--csv", "--keys", names).out.splitlines())
+    assert row["val/loss"] == row["best value"] == "0.25" and row["val/accuracy"] == "0.5"
+    assert float(row["age"]) > 80_000 and int(row["size"]) > 0
+    assert len(row) == len(set(row)) and list(row).count("status") == 1
+
+
 def test_korean_names_and_values_stand_below_each_other(dltrain, work):
     make_run(DAY / "첫번째-실험", data__species=["산"])
     make_run(DAY / "two", data__species=["강", "바다"], days=2)

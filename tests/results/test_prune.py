@@ -86,6 +86,23 @@ def test_the_best_are_found_among_figures_that_compare(four):
     assert "by-accuracy" in planned("data=iris", keep_best=1, by="val/loss")
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data__validation_fraction": 0.4}, r"data\.validation_fraction: 0\.2, 0\.4"),
+        ({"data__split_seed": 7}, r"data\.split_seed: 0, 7"),
+        ({"data__fold": 3}, r"data\.fold: 0, 3"),
+        ({"loss__name": "focal"}, r"loss\.name: auto, focal"),
+    ],
+)
+def test_the_best_are_found_among_the_same_samples_and_losses(four, change, told):
+    make_run(DAY / "other", [1.0, 0.01], **change)
+    with pytest.raises(ConfigError, match=rf"figures of the runs do not compare, for they differ in {told}\. Choose"):
+        planned(keep_best=1)
+    if "loss__name" in change:
+        assert planned(keep_best=1, by="val/accuracy")
+
+
 def test_runs_without_the_figure_stay(four):
     make_run(DAY / "untested", [1.0, 0.5], result=result_of(rows_of([1.0, 0.5]), test=None))
     found = prune.plan(Rule([], keep_best=1, by="test/loss"))

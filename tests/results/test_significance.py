@@ -21,7 +21,17 @@ def test_welch(a, b):
 @given(SAMPLES)
 def test_paired(differences):
     expected = stats.ttest_rel(differences, np.zeros(len(differences))).pvalue
-    assert paired_p(differences) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    pairs = [(difference, 0.0) for difference in differences]
+    assert paired_p(pairs) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+def test_differences_that_vary_by_their_rounding_alone_are_one_difference(scale):
+    """Of 30 samples, one more is right each time: 4/30 - 3/30 is not 21/30 - 20/30 in floating point."""
+    pairs = [(scale * (count + 1) / 30, scale * count / 30) for count in (3, 11, 20)]
+    assert len({one - other for one, other in pairs}) > 1
+    assert paired_p(pairs) is None
+    assert paired_p([*pairs, (scale * 25 / 30, scale * 23 / 30)]) is not None
 
 
 @given(SAMPLES)
@@ -97,6 +107,31 @@ def test_three_groups_are_corrected_and_a_single_run_is_named():
     lines = said(a, b, c, d)
     assert "without a test, for they have one seed: d. Train more with -m seed=0,1,2" in lines
     assert "p is corrected for 3 tests (Holm)" in lines
+
+
+def test_what_is_corrected_are_the_tests_that_decide():
+    """a and b have the seeds of each other, c has others: one test of pairs decides and two of Welch."""
+    a, b = group("a", 1.0, 2.0, 3.0), group("b", 1.5, 2.6, 3.4)
+    c = group("c", 4.0, 5.5, 4.5, seeds=[7, 8, 9])
+    pairs, a_c, b_c = between([a, b, c])
+    raw = [
+        stats.ttest_rel([1.0, 2.0, 3.0], [1.5, 2.6, 3.4]).pvalue,
+        stats.ttest_ind([1.0, 2.0, 3.0], [4.0, 5.5, 4.5], equal_var=False).pvalue,
+        stats.ttest_ind([1.5, 2.6, 3.4], [4.0, 5.5, 4.5], equal_var=False).pvalue,
+    ]
+    assert [test.p for test in (pairs, a_c, b_c)] == pytest.approx(holm(raw))
+    assert [pairs.paired, a_c.welch, b_c.welch] == pytest.approx(holm(raw)) and a_c.paired is b_c.paired is None
+
+
+def test_folds_are_named_and_what_they_share_is_told():
+    keys = [(0, fold) for fold in range(3)]
+    a, b = group("a", 1.0, 2.0, 3.0, seeds=keys), group("b", 2.0, 3.1, 4.0, seeds=keys)
+    assert summary([a, b], between([a, b]), "val/loss", has_folds=True) == [
+        "a is better than b",
+        "paired: run by run of the same seed and fold, which decides where there is one",
+        "runs of several folds share training samples: p is smaller than it would be of new data",
+        "3 runs are few: only a large difference can be told from chance",
+    ]
 
 
 def test_values_that_no_seed_changes():
