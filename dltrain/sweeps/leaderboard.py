@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dltrain.errors import DltrainError
@@ -22,18 +22,30 @@ class Place:
 
     Attributes:
         results: what its runs reported, by the name of the part; {} where it never came so far.
+        before: what ``leaderboard.csv`` said of it last, which holds where 'runs prune' removed some of its runs.
     """
 
     trial: Trial
     results: dict[str, dict[str, Any]]
+    before: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:
         return self.trial.status in ("done", "pruned", "failed")
 
     @property
+    def _is_as_before(self) -> bool:
+        return (
+            bool(self.before)
+            and self.has_ended
+            and sum(map(bool, self.results.values())) < max(1, len(self.trial.parts))
+        )
+
+    @property
     def test(self) -> dict[str, float]:
         """The figures on the test split, of several runs their means."""
+        if self._is_as_before:
+            return {name: float(text) for name, text in self.before.items() if name.startswith("test/") and text}
         named: dict[str, list[float]] = {}
         for result in self.results.values():
             for name, value in result.get("test", {}).items():
@@ -43,11 +55,15 @@ class Place:
     @property
     def epochs(self) -> int:
         """Of all its runs."""
+        if self._is_as_before:
+            return int(self.before["epochs"] or 0)
         return sum(result.get("epochs", 0) for result in self.results.values())
 
     @property
     def seconds(self) -> float:
         """Of training in all its runs."""
+        if self._is_as_before:
+            return float(self.before["seconds"] or 0.0)
         return round(math.fsum(result.get("seconds", 0.0) for result in self.results.values()), 3)
 
 
@@ -59,7 +75,24 @@ def ranked(folder: SweepFolder) -> list[Place]:
     def rank(trial: Trial) -> tuple[bool, float, int]:
         return trial.objective is None, 0.0 if trial.objective is None else sign * trial.objective, trial.number
 
-    return [Place(trial, _results(folder, trial)) for trial in sorted(ledger.trials(), key=rank)]
+    before = _before(folder)
+    return [
+        Place(trial, _results(folder, trial), before.get(trial.number, {}))
+        for trial in sorted(ledger.trials(), key=rank)
+    ]
+
+
+def _before(folder: SweepFolder) -> dict[int, dict[str, str]]:
+    """Returns the rows of ``leaderboard.csv`` by the number of their trial; none where it cannot be read."""
+    try:
+        with folder.leaderboard.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, restval=""))
+        for row in rows:  # edited by hand, perhaps
+            _ = int(row["epochs"] or 0), float(row["seconds"] or 0)
+            _ = [float(text or 0) for name, text in row.items() if name.startswith("test/")]
+        return {int(row["trial"]): row for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
+        return {}
 
 
 def has_left(folder: SweepFolder) -> bool:
