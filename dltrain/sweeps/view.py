@@ -9,6 +9,7 @@ from dltrain import console
 from dltrain.console import duration, number
 from dltrain.history import History
 from dltrain.overrides import shown
+from dltrain.results.record import DATA, SAMPLES
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dltrain.sweeps.driver import Agenda
+    from dltrain.sweeps.folder import SweepPlan
     from dltrain.sweeps.ledger import Trial
 
 _REDRAWS_A_SECOND = 4
@@ -27,6 +29,21 @@ _WIDEST, _NARROWEST = 24, 7
 
 # Lines of the screen besides the trials.
 _OTHER_LINES = 8
+
+
+def _unlike(plan: SweepPlan) -> str:
+    """Returns why the trials of a sweep cannot be ranked by its metric; "" where they can."""
+    keys = sorted(plan.space)
+    losses = [key for key in keys if key == "loss" or key.startswith("loss.")]
+    samples = [key for key in keys if key == "data" or key in (*DATA, *SAMPLES)]
+    if samples:
+        return f"the trials are evaluated on other samples ({', '.join(samples)}): their {plan.metric} does not compare"
+    if losses and plan.metric.endswith("/loss"):
+        return (
+            f"the trials have several losses ({', '.join(losses)}): their {plan.metric} does not compare. "
+            "Rank them by another figure, as sweep.metric=val/accuracy does"
+        )
+    return ""
 
 
 class View:
@@ -51,6 +68,9 @@ class View:
         beside = f", {self._workers} at once" if self._workers > 1 else ""
         console.log_to(None)
         console.log.info("sweep   %s: %s%s, in %s", self._agenda.plan.sampler, left, beside, self._agenda.folder.path)
+        unlike = _unlike(self._agenda.plan)
+        if unlike:
+            console.log.warning("%s", unlike)
         if console.is_live():
             from rich.live import Live
 

@@ -105,14 +105,37 @@ def test_a_line_says_what_became_of_a_trial_and_what_is_left(agenda_of, clock, c
     ]
 
 
+@pytest.mark.parametrize(
+    ("point", "metric", "told"),
+    [
+        (
+            {"loss": "focal", "loss.gamma": "2"}, "val/loss",
+            "the trials have several losses (loss, loss.gamma): their val/loss does not compare. "
+            "Rank them by another figure, as sweep.metric=val/accuracy does",
+        ),
+        ({"loss": "focal"}, "val/accuracy", ""),
+        (
+            {"data.test_fraction": "0.1", "data": "iris", "data.batch_size": "8"}, "val/accuracy",
+            "the trials are evaluated on other samples (data, data.test_fraction): their val/accuracy does not compare",
+        ),
+        ({"data.batch_size": "8", "lossy": "1"}, "val/loss", ""),
+    ],
+)  # fmt: skip
+def test_trials_that_cannot_be_ranked_are_told(point, metric, told, agenda_of, capsys):
+    with View(agenda_of(point, metric=metric), 1):
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1:] == ([f"warning: {told}"] if told else [])
+
+
 def test_values_may_be_several_and_korean(agenda_of, clock, capsys):
     agenda = agenda_of(
-        {"data.path": "'가.txt'", "model.hidden": "[30,20]"}, {"data.path": "'나'", "model.hidden": "[]"}
+        {"data.text": "'가.txt'", "model.hidden": "[30,20]"}, {"data.text": "'나'", "model.hidden": "[]"}
     )
     with View(agenda, 1) as seen:
         train(seen, clock, 0, 1.0, 1.0)
     assert lines_of(capsys)[1] == (
-        "trial 0: data.path=가.txt model.hidden=[30,20]: val/loss 1.0000; the best so far, 1 left, about 1.00 s"
+        "trial 0: data.text=가.txt model.hidden=[30,20]: val/loss 1.0000; the best so far, 1 left, about 1.00 s"
     )
 
 
