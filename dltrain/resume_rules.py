@@ -200,7 +200,7 @@ def _is_path(key: str) -> bool:
 def _is_same_path(change: Difference) -> bool:
     if not _is_path(change.key) or not isinstance(change.old, str) or not isinstance(change.new, str):
         return False
-    return Path(change.old).expanduser().absolute() == Path(change.new).expanduser().absolute()
+    return Path(change.old).expanduser().resolve() == Path(change.new).expanduser().resolve()
 
 
 def _component(container: dict[str, Any], group: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -96,10 +97,19 @@ def _from_anywhere(config: Config, container: dict[str, Any]) -> dict[str, Any]:
             continue
         path = Path(value).expanduser()
         if not holds_environment(said):
-            data[field.name] = str(path.absolute())
+            data[field.name] = str(_normal(path.absolute()))
         elif not path.is_absolute():
             data[field.name] = str(Path.cwd() / str(said))
     return {**container, "data": data}
+
+
+def _normal(path: Path) -> Path:
+    """Returns a path without the steps back in it, as of ../words.txt, where these lead past no link."""
+    normal = Path(os.path.normpath(path))
+    try:
+        return normal if normal.samefile(path) else path
+    except OSError:
+        return path
 
 
 def resume(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 
 from dltrain.author import Author
 from dltrain.console import log
 from dltrain.errors import ConfigError, DataError
 from dltrain.generate import Choice
+from dltrain.prediction.lines import Lines, is_whole
 
 # What stands for a line break where each text has one line.
 _BREAK = " ⏎ "
@@ -35,20 +35,24 @@ class Desk:
         """
         self._write(prompt, "\n")
 
-    def write_all(self, lines: Iterable[bytes]) -> int:
+    def write_all(self, lines: Lines) -> int:
         """Writes for each line, and prints as many lines (without ``as_json`` and several samples) as there are.
 
         Returns:
             The exit code. A line that is no prompt is reported with its number, and an empty one is printed for it.
+
+        Raises:
+            DataError: what comes is no text.
         """
         code = 0
-        for number, line in enumerate(lines, 1):
+        for line in lines:
+            number = lines.number
             if number > 1 and self._choice.samples > 1 and not self._as_json:
                 self._print("")  # between the texts of one prompt and those of the next
-            try:
-                prompt = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError:
-                prompt, problem = line.decode("utf-8", "replace").rstrip("\r\n"), "it is no UTF-8 text"
+            prompt = line.rstrip("\r\n")
+            if not is_whole([prompt]):
+                prompt = prompt.encode("utf-8", "replace").decode()
+                problem = f"it is no {lines.encoding.upper()} text"
             else:
                 try:
                     self._write(prompt, _BREAK)

@@ -193,6 +193,19 @@ def test_trained_weights_of_changed_data_are_refused(tmp_path):
         trained.load_trained(outcome.folder, outcome.parts.config, "last")
 
 
+def test_steps_back_in_the_path_of_the_data_are_not_kept_unless_they_lead_past_a_link(monkeypatch, tmp_path):
+    for name in ("here", "far/away"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("text.txt", "far/text.txt"):
+        (tmp_path / name).write_text("가는 말이 고와야 오는 말이 곱다\n", encoding="utf-8")
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path / "here")
+    for path, kept in (("../text.txt", "text.txt"), ("link/../text.txt", "here/link/../text.txt")):
+        run = tmp_path / "runs" / kept.replace("/", "-")
+        train(run, "data=korean_text", "model=rnn", "trainer.max_epochs=1", f"data.path={path}")
+        assert yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["path"] == str(tmp_path / kept)
+
+
 def test_a_run_finds_its_data_from_another_folder(monkeypatch, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "text.txt").write_text("가는 말이 고와야 오는 말이 곱다\n", encoding="utf-8")

@@ -92,7 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.prompt == "-":
         if sys.stdin is None:
             raise DataError("standard input is closed, so there are no prompts to read")
-        return desk.write_all(sys.stdin.buffer)
+        from dltrain.prediction.lines import open_lines
+
+        return desk.write_all(open_lines(None, getattr(config.data, "encoding", "auto"), newline="\n"))
     desk.write(arguments.prompt)
     return 0
 

@@ -9,7 +9,6 @@ import pty
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from commandline import DLTRAIN, at_terminal, environment
@@ -157,7 +156,7 @@ def test_what_cannot_be_written_is_told(arguments, words, runs, dltrain):
 
 
 def given(monkeypatch, content: bytes) -> None:
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
 def test_several_draws_stand_below_each_other_with_their_numbers(runs, dltrain):
@@ -187,6 +186,25 @@ def test_each_line_of_the_input_is_a_prompt(runs, dltrain, monkeypatch):
     given(monkeypatch, "\ufeff경마장에\r\n그의\n".encode())
     answer = dltrain("generate", "last", "-", "-n", "2")
     assert (answer.code, answer.out, answer.err) == (0, "경마장에 있는 말이\n그의 말이 법이다\n", "")
+
+
+def test_prompts_may_be_cp949_as_the_files_of_training_may(runs, dltrain, monkeypatch):
+    given(monkeypatch, "경마장에\r\n그의\r\n".encode("cp949"))
+    answer = dltrain("generate", "last", "-", "-n", "2")
+    assert (answer.code, answer.out, answer.err) == (0, "경마장에 있는 말이\n그의 말이 법이다\n", "")
+
+
+@pytest.mark.parametrize(
+    ("given_bytes", "told"),
+    [
+        (b"", "error: standard input is empty\n"),
+        (b"\x89PNG\r\n\x1a\n", "error: standard input: this is an image, and this run's model takes no images\n"),
+    ],
+)
+def test_what_holds_no_prompts_is_told(runs, dltrain, monkeypatch, given_bytes, told):
+    given(monkeypatch, given_bytes)
+    answer = dltrain("generate", "last", "-")
+    assert (answer.code, answer.out, answer.err) == (3, "", told)
 
 
 def test_a_line_that_is_no_prompt_is_told_with_its_number_and_has_a_line(runs, dltrain, monkeypatch):
