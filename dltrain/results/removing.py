@@ -55,11 +55,17 @@ def remove(items: Sequence[Item]) -> list[Item]:
     try:
         for item in items:
             try:
-                _remove(item)
+                trash = _set_aside(item)
             except (OSError, DltrainError) as error:
-                problems.append(f"{item.path} stays: {getattr(error, 'strerror', None) or error}")
-            else:
-                removed.append(item)
+                problems.append(f"{item.path} stays: {_reason(error)}")
+                continue
+            removed.append(item)
+            try:
+                _destroy(item, trash)
+            except OSError as error:
+                problems.append(
+                    f"of {item.path} something is left in {trash}: {_reason(error)}. The next prune tries again"
+                )
     except KeyboardInterrupt:
         _clear()
         _unlink(items)
@@ -83,8 +89,7 @@ def _unlink(items: Sequence[Item]) -> list[str]:
             with _held([lock]):
                 without_links(Path(sweep, _LEADERBOARD))
         except (OSError, ValueError, csv.Error, DltrainError) as error:
-            reason = getattr(error, "strerror", None) or error
-            problems.append(f"{sweep}/{_LEADERBOARD} still names the folders of trials that are gone: {reason}")
+            problems.append(f"{sweep}/{_LEADERBOARD} still names the folders of trials that are gone: {_reason(error)}")
     return problems
 
 
@@ -113,16 +118,34 @@ def without_links(leaderboard: Path) -> None:
         run_folder.write_file(leaderboard, text.getvalue())
 
 
-def _remove(item: Item) -> None:
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
+
+
+def _set_aside(item: Item) -> Path:
+    """Renames a folder, from when on it is no run any more, and returns its new name.
+
+    Raises:
+        OSError, DltrainError: it stays as it is.
+    """
     folder = Path(item.path)
     with _held(item.locks):
         if folder.is_symlink() or any(map(folders.is_held, item.busy)):
             raise MachineError("it is a link" if folder.is_symlink() else "it is being trained")
         trash = folder.with_name(f"{folders.TRASH}{run_folder.random_letters()}-{folder.name}")
         folder.rename(trash)
-        for name in (folders.CONFIG, folders.PLAN):  # no run any more for those either that look into hidden folders
-            (trash / name).unlink(missing_ok=True)
+    return trash
+
+
+def _destroy(item: Item, trash: Path) -> None:
+    """
+    Raises:
+        OSError: something of it is left.
+    """
+    for name in (folders.CONFIG, folders.PLAN):  # no run any more for those either that look into hidden folders
+        (trash / name).unlink(missing_ok=True)
     shutil.rmtree(trash)
+    folder = Path(item.path)
     above = folder.parent
     if folder.name != CHECKPOINTS and run_folder.RUNS in above.parents and above.name not in ("trials", "sweeps"):
         with contextlib.suppress(OSError):  # it holds other runs

@@ -293,6 +293,24 @@ def test_what_cannot_be_removed_is_told_and_the_rest_goes(four, monkeypatch):
     assert names() == ["r1"]
 
 
+def test_what_is_left_of_a_run_that_is_none_any_more_is_told(four, monkeypatch):
+    real = shutil.rmtree
+
+    def rmtree(path, *arguments, **options):
+        if "r1" in Path(path).name and not options:
+            raise PermissionError(13, "Permission denied")
+        real(path, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(MachineError) as error:
+        prune.run(Rule(["r1", "r2"]), is_sure=True)
+    (left,) = (name for name in names() if name.startswith(".removed-"))
+    assert str(error.value) == (
+        f"of {DAY}/r1 something is left in {DAY / left}: Permission denied. The next prune tries again"
+    )
+    assert [run.path.name for run in run_folder.all_runs()] == ["r3", "r0"]
+
+
 def test_ctrl_c_of_the_real_command(four):
     for number in range(4, 60):
         make_run(DAY / f"r{number}")
