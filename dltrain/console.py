@@ -177,7 +177,7 @@ def log_to(path: Path | None) -> logging.Handler | None:
         log.addHandler(ConsoleHandler())
     if path is None:
         return None
-    handler = LogFile(path, encoding="utf-8")
+    handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     warnings.showwarning = _log_warning

@@ -51,6 +51,11 @@ class RunFolder:
         self.lock_file = path / "run.lock"
 
     @property
+    def title(self) -> str:
+        """The name of the folder, for pictures and pages: with a question mark for each byte that is no UTF-8."""
+        return self.path.name.encode(errors="replace").decode()
+
+    @property
     def records(self) -> list[Path]:
         """The files that say what the run is and what came of it."""
         told = [self.config, self.overrides, self.environment, self.task, self.metrics, self.result, self.evaluation]
@@ -67,6 +72,7 @@ class RunFolder:
         if path is not None:
             folder = cls(path)
             folder.check_new()
+            check_letters(path)
             make_folder(path)
             return folder
         while True:
@@ -90,8 +96,9 @@ class RunFolder:
         """Holds the folder, so that no second process writes to it; the lock ends with the process.
 
         Raises:
-            MachineError: another process holds it, or a part of it is a link to somewhere else.
+            MachineError: another process holds it, a part of it is a link to somewhere else, or its name is no UTF-8.
         """
+        check_letters(self.path)
         refuse_links(path for path in vars(self).values() if path != self.path)
         return lock(self.lock_file, f"{self.path} is being trained by another process")
 
@@ -156,6 +163,18 @@ def sweep_dir(sampler: str) -> str:
     return str(SWEEPS / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{sampler}-{random_letters()}")
 
 
+def check_letters(path: Path) -> None:
+    """
+    Raises:
+        MachineError: a folder's name is no UTF-8, as in an archive from another system. TensorBoard, safetensors and
+            ONNX Runtime write and read no such files.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise MachineError(f"{path}: the name is no UTF-8, which libraries that write there need: rename it") from None
+
+
 def make_folder(
     path: Path,
     exist_ok: bool = True,
@@ -192,8 +211,11 @@ def make_folder(
 
 
 def write_file(path: Path, content: bytes | memoryview | str) -> None:
-    """Writes a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
-    data = content.encode() if isinstance(content, str) else content
+    """Writes a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    In a text a question mark stands for each byte that is none, such as those of paths from another system.
+    """
+    data = content.encode(errors="replace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -240,7 +262,8 @@ def sweep_temporary_files(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_file(path, json_text(value, indent=2) + "\n")
+    # What is no text becomes an escape of JSON, with which a path can be read back.
+    write_file(path, (json_text(value, indent=2) + "\n").encode(errors="backslashreplace"))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

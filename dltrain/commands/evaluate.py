@@ -80,12 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
     result |= {name: value for name, value in found.items() if name not in result}
     coefficients = coefficients_of(parts.model, parts.data, parts.loss)
     result |= {} if coefficients is None else {"coefficients": coefficients}
-    heading = None if arguments.no_pictures else f"{folder.path.name}, {result['split']}"
+    heading = None if arguments.no_pictures else f"{folder.title}, {result['split']}"
     if arguments.json:
         print(json_text(result))
     else:
         what = "1 sample" if result["samples"] == 1 else f"{result['samples']:,} samples"
-        title = f"{folder.path.name}: {what} of {loaded.described(split)}"
+        title = f"{folder.title}: {what} of {loaded.described(split)}"
         printing.show(result, title, coefficients_of_logarithms=parts.loss.link is not None)
     written = writing.write(folder, result, heading)  # after they are told: the folder may be one to read alone
     if arguments.worst:
@@ -123,7 +123,7 @@ def _worst(folder: RunFolder, loaded: Loaded, split: str, arguments: argparse.Na
     entries = worst.find(parts.model, parts.split(split), reader, parts.loss, autocast, arguments.worst)
     if not arguments.json:
         printing.worst(entries)
-    heading = f"{folder.path.name}, {loaded.called(split)}: the largest losses"
+    heading = f"{folder.title}, {loaded.called(split)}: the largest losses"
     return writing.write_worst(folder, entries, parts.data, heading)
 
 

@@ -30,7 +30,7 @@ from dltrain.export.torch_program import Axes
 from dltrain.prediction import model as trained_models
 from dltrain.prediction.inputs_series import SeriesForm
 from dltrain.prediction.model import Trained
-from dltrain.run_folder import RunFolder, free_bytes, make_folder, refuse_links, write_file, write_json
+from dltrain.run_folder import RunFolder, check_letters, free_bytes, make_folder, refuse_links, write_file, write_json
 
 FILES = {"torch": torch_program.FILE, "onnx": onnx_file.FILE, "safetensors": weights.FILE}
 
@@ -216,11 +216,12 @@ def _target(run: RunFolder, folder: Path | None, format: str) -> Path:
     """
     Raises:
         ConfigError: something else is there.
-        MachineError: it lies behind a link in the run's folder.
+        MachineError: it lies behind a link in the run's folder, or its name is no UTF-8.
     """
     target = run.path / "export" / format if folder is None else folder
     if folder is None:
         refuse_links((target.parent, target))
+    check_letters(target.absolute())
     if target.is_dir():
         if any(target.iterdir()) and not descriptions.is_export(target):
             raise ConfigError(f"{target} holds other files. Name a new folder, or an empty one: -o FOLDER")

@@ -96,6 +96,7 @@ class SweepFolder:
             )
         if folder.path.is_dir() and any(folder.path.iterdir()):
             raise ConfigError(f"{folder.path} is not empty. Name a new folder for the sweep")
+        run_folder.check_letters(folder.path)
         run_folder.make_folder(folder.path)
         return folder
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
+from commandline import start
 
 from dltrain import run_folder
 from dltrain.commands import one_run
 
-CONFIG, CHECKPOINT = 2, 4
+CONFIG, CHECKPOINT, MACHINE = 2, 4, 5
 
 
 def test_a_run_is_found_by_folder_part_of_its_name_and_last(runs):
@@ -128,3 +130,36 @@ def test_trials_of_a_sweep_are_runs_too(runs, work):
     assert one_run.find("last").path.name == "0"
     assert one_run.find("grid-abcd").path.name == "0"
     assert len(run_folder.all_runs()) == 3
+
+
+def _printed(work, *arguments, **changes):
+    process = start(*arguments, cwd=work, **changes)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders have names of any bytes on Linux alone")
+@pytest.mark.slow
+def test_a_run_in_a_folder_whose_name_is_no_utf_8(runs, work):
+    """As archives of a Korean Windows leave it: what only reads the run works, what writes there asks for a name."""
+    name = "가".encode("cp949").decode("utf-8", "surrogateescape")
+    strange = runs[0].with_name(f"strange-{name}")
+    runs[0].rename(strange)
+    code, out, _ = _printed(work, "evaluate", "strange", PYTHONIOENCODING="utf-8:strict")
+    assert code == 0 and "strange-\\udcb0\\udca1/evaluation.json" in out
+    assert (strange / "evaluation" / "confusion_matrix.png").exists()
+    assert _printed(work, "report", "strange", "-o", "page.html")[0] == 0
+    assert _printed(work, "runs", "--json", PYTHONIOENCODING="utf-8:strict")[0] == 0
+    code, out, _ = _printed(work, "predict", "strange", "--split", "test", PYTHONIOENCODING="utf-8:strict")
+    assert code == 0 and len(out.splitlines()) == 31
+    code, out, _ = _printed(work, "rerun", "strange", PYTHONIOENCODING="utf-8:strict")
+    assert code == 0 and "the figures agree to the last bit" in out
+    for words in (("resume", "strange", "trainer.max_epochs=9"), ("export", "strange", "-f", "safetensors")):
+        code, _, err = _printed(work, *words)
+        assert code == MACHINE and "the name is no UTF-8, which libraries that write there need: rename it" in err
+
+
+def test_letters_that_standard_output_lacks_end_nothing(runs, work):
+    code, out, _ = _printed(work, "generate", "last", "그의", "-n", "2", PYTHONIOENCODING="ascii:strict")
+    assert code == 0 and out.encode().decode("unicode_escape") == "그의 말이 법이다\n"
