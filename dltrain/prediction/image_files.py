@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tarfile
 from abc import ABC, abstractmethod
@@ -234,9 +235,12 @@ def as_images(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
     """
     is_one = array.ndim == 3 and (array.shape[2] in (1, 3) or (array.shape[0] == channels == 3))
     if array.ndim not in (3, 4) or is_one:  # of one colour image each row would be taken for an image
+        side = math.isqrt(array.shape[-1] // channels) if array.ndim == 2 else 0
+        is_flat = side > 1 and side**2 * channels == array.shape[-1] and array.shape[0] != array.shape[1]
+        shape = f"-1, {side}, {side}" if channels == 1 else f"-1, {channels}, {side}, {side}"
+        advice = f"Of flat images write array.reshape({shape})" if is_flat else "Of a single image write array[None]"
         raise DataError(
-            f"images are (N, H, W), (N, C, H, W) or (N, H, W, C), and the array has the shape {array.shape}. Of a "
-            "single image write array[None]"
+            f"images are (N, H, W), (N, C, H, W) or (N, H, W, C), and the array has the shape {array.shape}. {advice}"
         )
     if array.ndim == 3:
         array = array[:, None]

@@ -192,6 +192,8 @@ def test_arrays_of_images_in_every_layout(shape, pixels):
         (np.zeros((9, 9), np.uint8), "the array has the shape (9, 9). Of a single image write array[None]"),
         (np.zeros((9, 9, 3), np.uint8), "the array has the shape (9, 9, 3). Of a single image write array[None]"),
         (np.zeros((9, 9, 1), np.uint8), "the array has the shape (9, 9, 1). Of a single image write array[None]"),
+        (np.zeros((2, 64), np.uint8), "has the shape (2, 64). Of flat images write array.reshape(-1, 8, 8)"),
+        (np.zeros((2, 63), np.uint8), "has the shape (2, 63). Of a single image write array[None]"),
         (
             np.zeros((2, 9, 9, 4), np.uint8),
             "the images have neither 1 nor 3 channels: the array has the shape (2, 9, 9, 4)",
