@@ -204,7 +204,12 @@ def compared(tmp_path_factory) -> Compared:
     return Compared(tmp_path_factory.mktemp("compared"))
 
 
-@pytest.mark.parametrize("name", OURS)
+SLOW = ("mlflow", "wandb", "profiler")  # whose libraries take seconds to start
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in OURS]
+)
 def test_a_run_that_was_stopped_goes_on_as_the_uninterrupted_one_and_without_a_callback_too(
     name, compared, monkeypatch, tmp_path
 ):

@@ -187,6 +187,7 @@ class KillsItself(Callback):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_has_each_step_once(tmp_path):
     """It dies at step 7, with figures of steps 5 to 7 on disk that its newest checkpoint does not know."""
     (tmp_path / "kills_itself.py").write_text(KILLS_ITSELF)

@@ -55,7 +55,9 @@ def without_dltrain(work, monkeypatch):
 # --- what is written --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow) if form == "torch" else form for form in FORMATS]
+)
 def test_a_table(dltrain, runs, form, tried, request):
     if form != "safetensors":
         request.getfixturevalue("without_dltrain")

@@ -71,7 +71,9 @@ IMAGENET = {  # the papers' sizes; multiply-adds in 1e9 as torchvision publishes
 }
 
 
-@pytest.mark.parametrize("experiment", IMAGENET)
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=pytest.mark.slow) if name == "densenet121" else name for name in IMAGENET]
+)
 def test_a_model_is_shown_without_its_data(experiment, dltrain, work):
     answer = dltrain("summary", f"experiment={experiment}")
     assert answer.code == 0, answer.err

@@ -59,6 +59,7 @@ def test_the_neighbourhood_shrinks_with_the_samples_that_were_shown_and_then_sta
     assert int(model.shown) == 40 and "shown" in model.state_dict()
 
 
+@pytest.mark.slow
 def test_it_reads_digits(tmp_path):
     outcome = train(
         tmp_path / "run",

@@ -255,6 +255,7 @@ def test_a_sweep_of_which_no_trial_is_done_has_a_page(sweep, statuses):
     assert all(f'<td><span class="{status}">{status}</span></td>' in page for status in statuses)
 
 
+@pytest.mark.slow
 def test_500_trials_have_a_line_each(sweep):
     it = sweep(everything)
     for _ in range(500):

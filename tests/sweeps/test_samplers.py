@@ -64,6 +64,7 @@ def proposed(path: Path, number: int, sampler: str = "cmaes", seed: int = 0) -> 
     return [trial.values for trial in Ledger(path).trials()]
 
 
+@pytest.mark.slow
 def test_it_beats_random_search():
     at_random = [best_of(search("random", seed, 80)) for seed in range(3)]
     for at_once in (1, 8):

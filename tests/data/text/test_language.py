@@ -197,7 +197,7 @@ def test_text_gives_the_windows_of_korean_text(load, load_text, text_file):
 
 
 @pytest.mark.parametrize("name", ["korean_text", "text"])
-@pytest.mark.parametrize("tokens", ["bpe", "morpheme"])
+@pytest.mark.parametrize("tokens", ["bpe", pytest.param("morpheme", marks=pytest.mark.slow)])
 def test_tokens_that_a_library_cuts_give_windows_too(settings_of, text_file, name, tokens):
     if tokens == "morpheme":
         pytest.importorskip("kiwipiepy")
