@@ -25,11 +25,20 @@ def section(subject: Subject) -> Section | None:
     if found is None:
         return None
     target = subject.targets[0] if len(subject.targets) == 1 else ""
-    blocks: list[Block] = [paragraph(told), *_of_target(found, "evaluation", target)]
+    blocks: list[Block] = [paragraph(told), *_warning(found), *_of_target(found, "evaluation", target)]
     targets = found.get("targets")
     for place, (head, own) in enumerate(targets.items() if isinstance(targets, dict) else ()):
         blocks += [heading(f"Target {head}"), *_of_target(own, f"evaluation-{place}", head)]
     return Section("Evaluation", blocks)
+
+
+def _warning(found: dict[str, Any]) -> Iterator[Block]:
+    if rounded(found.get("figures", {}).get("loss", 0.0)) is None:
+        yield paragraph(
+            "The model gives outputs that are no number (NaN) or infinite: only the loss tells, the other figures do "
+            "not.",
+            "notice",
+        )
 
 
 def _evaluation(subject: Subject) -> tuple[dict[str, Any] | None, str]:

@@ -41,6 +41,12 @@ def test_figures_have_intervals_where_there_are_some(shown):
     ]
 
 
+def test_figures_of_outputs_that_are_no_numbers_are_not_to_be_trusted(shown):
+    for loss, is_told in ((None, True), (0.5, False)):
+        part = shown({"figures": {"loss": loss, "accuracy": 0.75}}).parts["Evaluation"]
+        assert ("outputs that are no number (NaN) or infinite: only the loss tells" in part.text) == is_told
+
+
 def test_confusions_are_a_map_and_a_list_the_largest_first(shown):
     found = shown({"figures": {}, "confusion": confusion([[8, 2, 0], [0, 5, 5], [1, 0, 9]], ["개", "<b>", "개"])})
     right, wrong = found.figures["evaluation-confusion"]["data"]
