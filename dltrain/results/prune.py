@@ -187,6 +187,10 @@ def run(rule: Rule, is_sure: bool) -> int:
         return 0
     removed = remove(found.items)
     print(f"removed {columns.bytes_text(sum(item.size for item in removed))}", file=sys.stderr)
+    for sweep in dict.fromkeys(sweep for item in removed if (sweep := folders.sweep_of(item.path)) is not None):
+        if Path(sweep, "report.html").exists() and not rule.checkpoints_only:
+            told = f"{sweep}/report.html still links to them: 'dltrain report {sweep}' writes it anew"
+            print(columns.printable(told), file=sys.stderr)
     return 0
 
 

@@ -23,11 +23,13 @@ class Place:
     Attributes:
         results: what its runs reported, by the name of the part; {} where it never came so far.
         before: what ``leaderboard.csv`` said of it last, which holds where 'runs prune' removed some of its runs.
+        has_folder: whether its folder is there: 'runs prune' removes some, and of a trial that waits there is none yet.
     """
 
     trial: Trial
     results: dict[str, dict[str, Any]]
     before: dict[str, str] = field(default_factory=dict)
+    has_folder: bool = True
 
     @property
     def has_ended(self) -> bool:
@@ -76,10 +78,12 @@ def ranked(folder: SweepFolder) -> list[Place]:
         return trial.objective is None, 0.0 if trial.objective is None else sign * trial.objective, trial.number
 
     before = _before(folder)
-    return [
-        Place(trial, _results(folder, trial), before.get(trial.number, {}))
-        for trial in sorted(ledger.trials(), key=rank)
-    ]
+
+    def placed(trial: Trial) -> Place:
+        has_folder = folder.trial(trial.number).path.is_dir()
+        return Place(trial, _results(folder, trial), before.get(trial.number, {}), has_folder)
+
+    return [placed(trial) for trial in sorted(ledger.trials(), key=rank)]
 
 
 def _before(folder: SweepFolder) -> dict[int, dict[str, str]]:
@@ -129,8 +133,7 @@ def _csv(folder: SweepFolder, places: list[Place], metric: str) -> str:
         if spreads:
             row += [trial.spread, *(trial.parts.get(part, "") for part in parts)]
         row += [place.test.get(name, "") for name in tested]
-        own = folder.trial(trial.number).path  # 'runs prune' removes some, and of a trial that waits there is none yet
-        row += [place.epochs or "", place.seconds or "", f"trials/{trial.number}" if own.is_dir() else ""]
+        row += [place.epochs or "", place.seconds or "", f"trials/{trial.number}" if place.has_folder else ""]
         table.writerow([*row, (trial.reason or "").partition("\n")[0]])
     return text.getvalue()
 

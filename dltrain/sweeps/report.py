@@ -134,7 +134,8 @@ def _reason(reason: str | None) -> Html:
 
 
 def _link(place: Place, trials: str) -> Html:
-    return Html(f'<a href="{escape(trials)}/{place.trial.number}">{place.trial.number}</a>')
+    number = place.trial.number
+    return Html(f'<a href="{escape(trials)}/{number}">{number}</a>' if place.has_folder else str(number))
 
 
 def _cell(value: object) -> str:

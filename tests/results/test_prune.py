@@ -215,6 +215,17 @@ def test_the_leaderboard_keeps_what_was_tried_and_no_links_to_what_is_gone(four,
     assert file.read_text(encoding="utf-8") == LEADERBOARD.format(first, "")
 
 
+def test_the_page_of_a_sweep_that_links_to_what_is_gone_is_named(four, capsys):
+    sweep_of(0.1, 0.2, 0.3)
+    (SWEEP / "report.html").write_text("")
+    told = f"{SWEEP}/report.html still links to them: 'dltrain report {SWEEP}' writes it anew\n"
+    for is_checkpoints_only in (True, False):
+        prune.run(Rule(["trials/1"], checkpoints_only=is_checkpoints_only), is_sure=True)
+        assert capsys.readouterr().err.endswith(told) != is_checkpoints_only
+    prune.run(Rule(["grid"]), is_sure=True)
+    assert told not in capsys.readouterr().err and not SWEEP.exists()
+
+
 def test_a_leaderboard_that_cannot_be_read_is_told_and_stays(four):
     sweep_of(0.1, 0.2)
     file = SWEEP / "leaderboard.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 from sweeping import QUICK, leaderboard, planned, points_of
@@ -12,10 +13,11 @@ from dltrain.sweeps import leaderboard as leaderboard_of
 
 
 def test_only_folders_that_are_there_are_named(work):
-    sweep = planned("mine", *QUICK, "optimizer.lr=0.1,0.2,0.3")
+    sweep = planned("mine", *QUICK, "optimizer.lr=0.1,0.2,0.3", "sweep.report=true")
     points_of(sweep)  # as they are once 'runs prune' has removed them
     (sweep.trials / "1").mkdir(parents=True)
-    leaderboard_of.write(sweep, leaderboard_of.ranked(sweep), report=False)
+    leaderboard_of.write(sweep, leaderboard_of.ranked(sweep))
+    assert re.findall(r'href="(trials/[^"]*)"', sweep.report.read_text(encoding="utf-8")) == ["trials/1"]
     rows = [(row["trial"], row["status"], row["val/loss"], row["folder"]) for row in leaderboard(sweep)]
     assert rows == [("0", "done", "1.0", ""), ("1", "done", "2.0", "trials/1"), ("2", "done", "3.0", "")]
 
