@@ -680,3 +680,17 @@ def test_a_name_that_no_file_can_have_is_told(dltrain, work):
 def test_a_list_in_the_list_of_a_group_is_told(dltrain, work):
     answer = dltrain("check", "data=gate", "model=mlp", "scheduler=[[[cosine]]]")
     assert answer.code == 2 and answer.err.startswith("error: no scheduler named '[['cosine']]'.")
+
+
+@pytest.mark.parametrize(
+    ("said", "then"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "1000"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+    ],
+)
+def test_threads_wait_asleep_unless_the_environment_says_how(said, then):
+    ours = dict(said)
+    cli.let_threads_sleep(ours)
+    assert ours == then
