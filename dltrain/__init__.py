@@ -57,7 +57,13 @@ def sweep(
     return notebook.sweep(overrides, config_dir=config_dir, progress=progress)
 
 
-def load(run: str | Path, *, checkpoint: str = "best", device: str | None = None) -> Run:
+def load(
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    device: str | None = None,
+    config_dir: str | Path | Sequence[str | Path] | None = None,
+) -> Run:
     """Returns a run with its settings, figures and model, which predicts new inputs::
 
         run = dltrain.load("last")
@@ -69,11 +75,12 @@ def load(run: str | Path, *, checkpoint: str = "best", device: str | None = None
         run: its folder, a unique part of its name, or "last".
         checkpoint: whose weights the model has: "best", "last", or another of its checkpoints.
         device: "cpu", "cuda" or "auto"; None takes that of the run.
+        config_dir: a folder, or several, of the modules of your own that it was trained with.
 
     Raises:
-        ConfigError: no run or several are meant.
+        ConfigError: no run or several are meant, or a module of yours is not found.
         CheckpointError: its settings are damaged.
     """
     from dltrain import api
 
-    return api.load(run, checkpoint=checkpoint, device=device)
+    return api.load(run, checkpoint=checkpoint, device=device, config_dir=config_dir)

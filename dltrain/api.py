@@ -34,10 +34,17 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and int(value) >= 1
 
 
-def load(run: str | Path, *, checkpoint: str = "best", device: str | None = None) -> Run:
+def load(
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    device: str | None = None,
+    config_dir: str | Path | Sequence[str | Path] | None = None,
+) -> Run:
     """Returns a run; see ``dltrain.load``."""
     folder = run_folder.find_run(str(run))
-    config = saved.load_config(saved.saved_config(folder), folder)
+    given = [config_dir] if isinstance(config_dir, (str, Path)) else config_dir or []
+    config = saved.load_config(saved.saved_config(folder), folder, [str(one) for one in given])
     if device is not None:
         if device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device = {device!r}: must be auto, cpu or cuda")
@@ -63,7 +70,7 @@ class Run:
 
     def __init__(self, path: Path, config: Config, checkpoint: str = "best") -> None:
         self.path, self.checkpoint = path, checkpoint
-        self._folder, self._config = run_folder.RunFolder(path), config
+        self._folder, self._config = run_folder.RunFolder(path.absolute()), config  # the program may go elsewhere
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -113,11 +120,15 @@ class Run:
         Example::
 
             run.history["val/loss"].min()
+
+        Raises:
+            CheckpointError: its folder is gone.
         """
         import pandas as pd
 
         from dltrain.history import History
 
+        self._folder.check_there()
         return pd.DataFrame(list(History(self._folder.metrics).rows()))
 
     # --- the model ----------------------------------------------------------------------------------------
@@ -190,8 +201,9 @@ class Run:
         if batch_size is not None and not _is_count(batch_size):
             raise ConfigError(f"batch_size = {batch_size!r}: must be a whole number, at least 1")
         size = int(batch_size or self._config.trainer.evaluation_batch_size)
-        with _as_guest():
-            return memory.predict(self._takes, x, probabilities=probabilities, batch_size=size, strict=strict)
+        takes = self._takes
+        with _as_guest(draws=False):
+            return memory.predict(takes, x, probabilities=probabilities, batch_size=size, strict=strict)
 
     def evaluate(self, split: str | None = None) -> dict[str, float]:
         """Returns the model's figures on a split of its own data, which are read for it.
@@ -225,11 +237,15 @@ class Run:
 
 
 @contextlib.contextmanager
-def _as_guest() -> Iterator[None]:
-    """Shows the log's lines, and gives the process back at the end of the block as it was."""
+def _as_guest(*, draws: bool = True) -> Iterator[None]:
+    """Shows the log's lines, and gives the process back at the end of the block as it was.
+
+    Args:
+        draws: whether random numbers are drawn, as the first weights of a model are.
+    """
     from dltrain import console, guest
 
-    with guest.restored(), console.lent(logging.INFO):
+    with guest.restored(draws=draws), console.lent(logging.INFO):
         console.log.setLevel(logging.INFO)
         console.log.propagate = False
         yield

@@ -25,6 +25,8 @@ from dltrain.hydra_config import Composed, container_of, searching, unresolved
 from dltrain.overrides import apart, check_syntax, first_line, parse, put, quote
 
 # What Hydra, OmegaConf and PyYAML raise for YAML files and overrides that cannot be used.
+_RUN_FOLDER = "hydra.run.dir="
+
 _UNUSABLE = (
     *(HydraException, OmegaConfBaseException, YAMLError, ConfigError, ValueError, OSError, RecursionError),
     TypeError,  # of a list in the list of a group's options: scheduler=[[cosine]]
@@ -45,6 +47,11 @@ def compose(overrides: list[str], config_dirs: list[Path] | None = None, root: P
     groups, overrides = apart(overrides)
     quoted = [quote(override) for override in overrides]
     check_syntax(quoted)
+    for text in overrides:
+        if text.startswith(_RUN_FOLDER):
+            raise ConfigError(
+                f"{text}: Hydra makes no folder here. Name that of the run: run_dir={text[len(_RUN_FOLDER) :]}"
+            )
     with searching(folders):
         try:
             composed = _composed(quoted, root)

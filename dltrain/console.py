@@ -82,8 +82,7 @@ def is_live() -> bool:
     """Tells whether a display may redraw itself: a terminal on both outputs, no CI, no dumb terminal."""
     return (
         not _is_quiet
-        and sys.stdout.isatty()
-        and sys.stderr.isatty()
+        and all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
         and not os.environ.get("CI")
         and os.environ.get("TERM", "dumb") != "dumb"
     )

@@ -1,4 +1,4 @@
-"""What is called from a program of somebody else's leaves its process as it found it."""
+"""What is called from a program of somebody else's leaves its process as it found it, and finds it as it needs it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,27 @@ from dltrain import seed
 
 
 @contextlib.contextmanager
-def restored() -> Iterator[None]:
-    """Gives back at the end of the block the random number generators and the number of threads."""
-    generators, threads = seed.generator_states(), torch.get_num_threads()
+def restored(*, draws: bool = True) -> Iterator[None]:
+    """Gives back at the end of the block the random number generators, the number of threads and PyTorch's defaults.
+
+    In the block gradients are computed, and tensors are made as float32 on the CPU unless something else is said.
+
+    Args:
+        draws: whether the block draws random numbers; else the generators are left alone, for a training in another
+            thread may be drawing.
+    """
+    generators, threads = seed.generator_states() if draws else None, torch.get_num_threads()
+    kind, place = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    if place.type != "cpu":
+        torch.set_default_device("cpu")
     try:
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
-        seed.restore_generators(generators)
+        if place.type != "cpu":
+            torch.set_default_device(place)
+        torch.set_default_dtype(kind)
+        if generators is not None:
+            seed.restore_generators(generators)
         torch.set_num_threads(threads)

@@ -17,6 +17,7 @@ def kept() -> Iterator[None]:
     """Gives back at the end of the block what Hydra was initialised with, its job's config, and its environment."""
     hydra, job = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     variables = {name: os.environ.get(name) for name in _VARIABLES}
+    GlobalHydra.instance().clear()  # Hydra's own main takes no process in which it is initialised
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dltrain import compose, config, config_files, console, guest, hydra_state, resume_rules, run, saved, signals
-from dltrain.errors import ConfigError, DltrainError, Interrupted
+from dltrain.errors import ConfigError, DltrainError, Interrupted, MachineError
 from dltrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -169,7 +169,18 @@ def _checked(overrides: Sequence[str]) -> list[str]:
 
 def _folders(config_dir: str | Path | Sequence[str | Path] | None) -> list[Path]:
     given = [config_dir] if isinstance(config_dir, (str, Path)) else config_dir or []
+    if not isinstance(given, Iterable) or not all(isinstance(folder, (str, Path)) for folder in given):
+        raise ConfigError(f"config_dir = {config_dir!r}: give a folder, or a list of folders")
     return [Path(folder).expanduser().resolve() for folder in given]
+
+
+def _has_place() -> bool:
+    """Tells whether the working directory is there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _as_guest(train: Callable[[], Result], progress: bool) -> Result:
@@ -185,6 +196,10 @@ def _as_guest(train: Callable[[], Result], progress: bool) -> Result:
         try:
             with guest.restored(), hydra_state.kept(), console.lent(level), signals.as_guest():
                 return train()
+        except FileNotFoundError as error:
+            if _has_place():
+                raise
+            raise MachineError("the working directory is gone. Change to another one: os.chdir(...)") from error
         except DltrainError as error:
             if os.environ.get("DLTRAIN_TRACEBACK") == "1":
                 raise

@@ -81,6 +81,14 @@ class RunFolder:
             if make_folder(folder.path, exist_ok=False):
                 return folder
 
+    def check_there(self) -> None:
+        """
+        Raises:
+            CheckpointError: the folder is gone.
+        """
+        if not self.path.is_dir():
+            raise CheckpointError(f"{self.path}: the folder is not there any more")
+
     def check_new(self) -> None:
         """
         Raises:
@@ -131,6 +139,7 @@ class RunFolder:
         Raises:
             CheckpointError: the run never got as far as to its data, or the file is lost or damaged.
         """
+        self.check_there()
         anew = f"'dltrain resume {self.path}' with a larger trainer.max_epochs writes it anew"
         if self.task.exists():
             return _read_or_advise(self.task, f"Take it from a copy of the run. Or remove it: {anew}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -207,8 +208,85 @@ def test_images_in_memory_and_by_their_paths(load, new_files):
         run.predict(pixels[0])
     with pytest.raises(DataError, match="the images are float64, where bytes from 0 to 255 are needed"):
         run.predict(pixels / 255)
-    with pytest.raises(ConfigError, match="this run takes an array of images, a list of their paths, or the path of a"):
+    with pytest.raises(
+        ConfigError, match="takes an array of images, a list of Pillow's or of their paths, or the path of a"
+    ):
         run.predict(pd.DataFrame({"file": ["a.png"]}))
+
+
+def test_images_of_pillow_are_read_as_their_files_are(load, new_files, tmp_path):
+    """With a palette, turned by the camera, and with what is transparent; in bits, in four inks and as float32."""
+    from PIL import Image
+
+    run = load("images")
+    path = sorted((new_files / "images" / "test").rglob("*.png"))[0]
+    plain = Image.open(path).convert("RGB").resize((40, 30))
+    plain.putpixel((0, 0), (255, 0, 0))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files = [tmp_path / name for name in ("a.gif", "b.png", "c.png", "d.png", "e.jpg", "f.png")]
+    plain.convert("P").save(files[0])
+    plain.save(files[1], exif=turned)
+    clear = plain.convert("RGBA")
+    clear.putalpha(100)
+    clear.save(files[2])
+    plain.convert("1").save(files[3])
+    plain.convert("CMYK").save(files[4])
+    plain.convert("LA").save(files[5])
+    expected = run.predict(files, probabilities=True).drop(columns="file")
+    with contextlib.ExitStack() as opened:
+        images = [opened.enter_context(Image.open(file)) for file in files]
+        found = run.predict(images, probabilities=True)
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected.reset_index(drop=True))
+    assert len(run.predict([plain.convert("F")])) == 1
+
+
+def test_a_run_stays_where_it_was_when_the_program_goes_elsewhere(load, work, monkeypatch):
+    import shutil
+
+    shutil.copytree(load("iris").path, work / "runs" / "a")
+    (work / "elsewhere").mkdir()
+    run = dltrain.load("runs/a")
+    monkeypatch.chdir(work / "elsewhere")
+    assert len(run.history) and run.predict(np.zeros((2, 4))).shape == (2,)
+    gone = dltrain.load(work / "runs" / "a")
+    shutil.rmtree(work / "runs" / "a")
+    for look in (lambda: gone.history, lambda: gone.predict(np.zeros((2, 4)))):
+        with pytest.raises(CheckpointError, match="runs/a: the folder is not there any more"):
+            look()
+
+
+def test_a_model_that_its_caller_trains_predicts_in_evaluation_mode(load):
+    run = load("iris")
+    expected = run.predict(np.ones((3, 4)), probabilities=True)
+    run.model.train()
+    pd.testing.assert_frame_equal(run.predict(np.ones((3, 4)), probabilities=True), expected)
+    assert run.model.training
+    run.model.eval()
+
+
+def test_defaults_of_the_caller_change_nothing_and_stay(load):
+    run = dltrain.load(load("iris").path)
+    expected = load("iris").predict(np.ones((3, 4)), probabilities=True)
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        with torch.inference_mode():
+            found = run.predict(np.ones((3, 4)), probabilities=True)
+        assert torch.get_default_dtype() == torch.float64 and torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_predicting_leaves_the_random_numbers_to_a_training_in_another_thread(load, monkeypatch):
+    from dltrain import seed
+
+    run = load("iris")
+    run.predict(np.ones((3, 4)))
+    monkeypatch.setattr(seed, "restore_generators", lambda states: pytest.fail("they were put back"))
+    run.predict(np.ones((3, 4)))
 
 
 def test_digits_as_scikit_learn_gives_them(load):

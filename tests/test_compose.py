@@ -256,3 +256,8 @@ def test_names_that_a_preset_has_stay_beside_those_that_are_added():
 def test_a_bracket_that_is_left_open_is_shown_as_it_was_typed():
     with pytest.raises(ConfigError, match=r"^'data\.inputs=\{wide: \[방' cannot be read: "):
         compose.compose(["data=csv", "data.inputs={wide: [방"])
+
+
+def test_hydras_folder_of_a_run_is_refused_with_ours():
+    with pytest.raises(ConfigError, match=r"^hydra\.run\.dir=x: Hydra makes no folder here\. .*: run_dir=x$"):
+        compose.compose(["data=iris", "hydra.run.dir=x"])

@@ -388,7 +388,8 @@ def test_a_module_that_is_not_there_is_reported_with_the_places(working_director
     container = put(whole_config(), "imports", ["own_missing", "own_missing.part"])
     with pytest.raises(ConfigError) as caught:
         config.load(container, (folder,))
-    places = f"in {working_directory}, {folder} or in the installed packages. --config-dir DIR looks in DIR too"
+    remedy = "--config-dir DIR looks in DIR too, as config_dir=DIR does in Python"
+    places = f"in {working_directory}, {folder} or in the installed packages. {remedy}"
     assert str(caught.value) == (
         "2 mistakes in the config:\n"
         f"  1. imports: no module 'own_missing' {places}\n"
@@ -400,7 +401,8 @@ def test_a_file_in_place_of_a_module_is_told_the_module(working_directory):
     (working_directory / "own_file.py").touch()
     assert mistakes(put(whole_config(), "imports", ["configs/own_file.py"])) == (
         f"imports: no module 'configs/own_file.py' in {working_directory} or in the installed packages. A module is "
-        "named without folder and .py: imports=[own_file]; --config-dir DIR looks in DIR too"
+        "named without folder and .py: imports=[own_file]; --config-dir DIR looks in DIR too, as config_dir=DIR does "
+        "in Python"
     )
 
 
@@ -410,7 +412,7 @@ def test_a_missing_part_of_a_package_that_is_there_is_no_missing_dependency(work
     text = mistakes(put(whole_config(), "imports", ["own_package.models"]))
     assert text == (
         f"imports: no module 'own_package.models' in {working_directory} or in the installed packages. "
-        "--config-dir DIR looks in DIR too"
+        "--config-dir DIR looks in DIR too, as config_dir=DIR does in Python"
     )
 
 

@@ -25,7 +25,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import dltrain
 from dltrain import console, signals
-from dltrain.errors import ConfigError, DataError, DivergedError, DltrainError, Interrupted, TimeUp
+from dltrain.errors import ConfigError, DataError, DivergedError, DltrainError, Interrupted, MachineError, TimeUp
 from dltrain.run_folder import RunFolder
 from dltrain.trainer import Trainer
 
@@ -88,6 +88,7 @@ def test_hydra_of_ones_own_goes_on(work):
     (work / "conf" / "own.yaml").write_text("a: 3\n")
     with hydra.initialize_config_dir(str(work / "conf"), version_base=None):
         dltrain.train(QUICK, progress=False)
+        dltrain.sweep([*QUICK, "optimizer.lr=0.1,0.01"], progress=False)
         assert hydra.compose("own") == {"a": 3}
     assert not GlobalHydra.instance().is_initialized()
     dltrain.train(QUICK, progress=False)
@@ -304,3 +305,32 @@ def test_the_package_alone_imports_nothing_heavy():
     code = "import dltrain, sys; print([name for name in ('torch', 'hydra', 'numpy', 'yaml') if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("given", [5, [5], {"a": None}.values()])
+def test_folders_that_are_none_are_told(work, given):
+    with pytest.raises(ConfigError, match=r"config_dir = .*: give a folder, or a list of folders"):
+        dltrain.train(QUICK, config_dir=given)
+
+
+def test_a_working_directory_that_is_gone_is_told(work, monkeypatch):
+    (work / "gone").mkdir()
+    monkeypatch.chdir(work / "gone")
+    (work / "gone").rmdir()
+    with pytest.raises(MachineError, match=r"the working directory is gone\. Change to another one: os\.chdir"):
+        dltrain.train(QUICK)
+
+
+def test_a_module_of_ones_own_is_found_when_its_run_is_loaded(work):
+    (work / "mine").mkdir()
+    (work / "mine" / "homework.py").write_text("")
+    run = dltrain.train([*QUICK, "imports=[homework]"], config_dir="mine", progress=False)
+    code = f"import dltrain; print(dltrain.load({str(run.path)!r}, config_dir='mine').history.shape)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout.startswith("(2, ")
+
+
+def test_without_streams_as_in_a_service_it_trains_too(work, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert len(dltrain.train(QUICK).history) == 2

@@ -126,7 +126,7 @@ def import_modules(
                 problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
             else:
                 folders = ", ".join(dict.fromkeys(str(path) for path in (Path.cwd(), *search_paths)))
-                remedy = "--config-dir DIR looks in DIR too"
+                remedy = "--config-dir DIR looks in DIR too, as config_dir=DIR does in Python"
                 if str(name).endswith(".py"):
                     remedy = f"A module is named without folder and .py: imports=[{Path(str(name)).stem}]; {remedy}"
                 problems.append(f"imports: no module '{name}' in {folders} or in the installed packages. {remedy}")

@@ -66,7 +66,7 @@ def rows_to_array(rows, made):
             if feature["kind"] == "boolean" and isinstance(cell, str) and not is_empty:
                 truths = dict.fromkeys(feature["true"], 1) | dict.fromkeys(feature["false"], 0)
                 cell = truths[cell.casefold()]
-            number = feature["fill"] if is_empty else float(cell)
+            number = feature["fill"] if is_empty else float(str(cell).replace(made["decimal"], "."))
             if number is None:
                 raise ValueError(f"{name} is empty")
             array[place, first] = (number - feature["shift"]) / feature["scale"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from dltrain.prediction.texts import TEXT, LinesTable
 from dltrain.prediction.wanted import NewTable, Wanted
 
 FILE = "file"
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # The cells that hold the images themselves: a path, the bytes of a file, or an array; None where there is none.
 CONTENT = "<content>"
@@ -132,6 +136,27 @@ class ArraySource(ImageSource):
         for first in range(0, len(self._images), _AT_ONCE):
             part = self._images[first : first + _AT_ONCE]
             yield Rows(range(first + 1, first + 1 + len(part)), {CONTENT: list(part)})
+
+
+class PillowSource(ImageSource):
+    """Images of Pillow's in memory, called by their places from 1, which are read as their files would be."""
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self.where, self.columns, self.notes, self._images = "the list", [], [], images
+
+    def rows(self, keep: Sequence[str]) -> Iterator[Rows]:
+        for first in range(0, len(self._images), _AT_ONCE):
+            part = self._images[first : first + _AT_ONCE]
+            yield Rows(range(first + 1, first + 1 + len(part)), {CONTENT: [_packed(image) for image in part]})
+
+
+def _packed(image: Image) -> bytes:
+    """Returns an image as a PNG, which keeps its palette, what is transparent, and how the camera was held."""
+    if image.mode not in ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"):
+        image = image.convert("L" if image.mode == "F" else "RGB")
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1, exif=image.getexif())
+    return file.getvalue()
 
 
 # --- finding ----------------------------------------------------------------------------------------------

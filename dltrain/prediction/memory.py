@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dltrain.errors import ConfigError, DataError
 from dltrain.prediction.answers import PREDICTION
 from dltrain.prediction.choosing import Takes
-from dltrain.prediction.image_files import ArraySource, as_images, paths_source
+from dltrain.prediction.image_files import ArraySource, PillowSource, as_images, paths_source
 from dltrain.prediction.inputs_series import SeriesInputs, WindowInputs
 from dltrain.prediction.options import Reading
 from dltrain.prediction.predictor import ERROR, Predictor
@@ -26,7 +26,7 @@ from dltrain.prediction.wanted import Wanted
 _TAKEN = {
     "table": "a DataFrame, an array (N, D) or the path of a table",
     "series": "a DataFrame, an array (N, D) of rows or (N, window, D) of windows, or the path of a table",
-    "images": "an array of images, a list of their paths, or the path of a folder",
+    "images": "an array of images, a list of Pillow's or of their paths, or the path of a folder",
     "texts": "a list of texts, a DataFrame with a column of them, or the path of a file",
 }
 
@@ -37,7 +37,13 @@ def predict(takes: Takes, x: Any, *, probabilities: bool, batch_size: int, stric
     predictor = Predictor(
         _inputs(takes, x), answerer, batch_size, errors=not strict, strict=strict, may_all_be_bad=not strict
     )
-    parts = list(predictor.predicted())
+    model = takes.trained.model
+    is_training = model.training  # set by the caller, who may have taught the model more
+    model.eval()
+    try:
+        parts = list(predictor.predicted())
+    finally:
+        model.train(is_training)
     names = list(parts[0]) if parts else list(answerer.columns)
     columns = {name: _joined([part[name] for part in parts], answerer.columns.get(name, False)) for name in names}
     if ERROR in columns and not any(columns[ERROR]):
@@ -103,6 +109,8 @@ def _of_list(takes: Takes, items: list[Any]) -> Inputs:
         return _of_nothing(takes)
     if takes.family == "images" and all(isinstance(item, (str, Path)) for item in items):
         return takes.of_images(paths_source([Path(item).expanduser() for item in items]))
+    if takes.family == "images" and not takes.is_digits and all(hasattr(item, "getbands") for item in items):
+        return takes.of_images(PillowSource(items))
     if all(isinstance(item, dict) for item in items):
         import pandas as pd
 

@@ -80,6 +80,21 @@ def test_rows_of_a_table(table, categories, scaling):
     assert np.array_equal(array, whole(data.train).numpy())
 
 
+def test_rows_of_a_table_with_decimal_commas(tmp_path):
+    """As spreadsheets write them in half of Europe."""
+    path = tmp_path / "table.csv"
+    lines = [";".join(cell.replace(".", ",") for cell in row) for row in (ROWS[0], *ROWS[1:] * 12)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data, made = loaded(
+        "csv", path=str(path), target="sold", empty="median", validation_fraction=0.0, test_fraction=0.0
+    )
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    assert made["inputs"]["decimal"] == "," and rows[0]["price"] == "3,25"
+    array = function("rows_to_array", pieces.TABLE)(rows, made["inputs"])
+    assert np.array_equal(array, whole(data.train).numpy())
+
+
 def test_rows_of_a_table_for_several_inputs(table):
     inputs = {"left": ["age", "kind"], "right": ["kind", "member", "price"]}
     data, made = loaded(
