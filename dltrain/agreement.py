@@ -158,6 +158,8 @@ def told(agreement: Agreement) -> str:
         figures = f"the figures agree to the last bit ({rows}), and " if agreement.rows else ""
         return f"{figures}both runs ended at the same step, and of the same: {agreement.error}"
     if not agreement.rows and not agreement.at_end:
+        if agreement.only_old and agreement.only_new:
+            return "there is no figure to compare: the runs have no step in common at which both were evaluated"
         return "there is no figure to compare: one of the runs was stopped before its first row"
     if agreement.same_length:
         return f"the figures agree to the last bit ({rows}{', and those of the end' if agreement.at_end else ''})"

@@ -21,6 +21,15 @@ _MAX_FEATURES = 60
 _MAX_OUTPUTS = 10
 
 
+# What evaluation.json says of coefficients that are those of the logarithm of a prediction.
+LOGARITHM = "logarithm"
+
+
+def of_logarithms(loss: Loss) -> dict[str, str]:
+    """Returns what ``evaluation.json`` says of what the coefficients are of, where that is not an output itself."""
+    return {} if loss.link is None else {"coefficients_of": LOGARITHM}
+
+
 def coefficients_of(model: nn.Module, data: Data, loss: Loss) -> dict[str, dict[str, float]] | None:
     """Returns the coefficient of each feature, and the intercept, of each output; None of other models and data.
 

@@ -156,6 +156,8 @@ class Reader:
         for target, output in zip(targets, outputs.argmax(dim=2), strict=True):
             has_target = target != IGNORED
             true, predicted = target[has_target].tolist(), output.tolist()
+            if task.kind == "seq2seq" and codec is not None:
+                true = with_unknown(target.tolist(), codec)
             if isinstance(loss, CTCLoss):
                 true = [step for step in true if step != loss.blank]
                 changed = [step for place, step in enumerate(predicted) if place == 0 or step != predicted[place - 1]]
@@ -213,6 +215,14 @@ def codec_of(data: Data, name: str) -> TextCodec | None:
             kept = kept[key]
     is_codec = isinstance(kept, dict) and isinstance(kept.get("vocabulary"), list) and "tokens" in kept
     return TextCodec.from_dict({"context": 0, **kept}) if is_codec else None
+
+
+def with_unknown(answer: Sequence[int], codec: TextCodec) -> list[int]:
+    """Returns the token numbers of a true answer, with that of unknown ones where its own are not to be learned."""
+    last = max((place for place, number in enumerate(answer) if number != IGNORED), default=-1)
+    unknown = codec.vocabulary.unknown
+    numbers = (unknown if number == IGNORED else number for number in answer[: last + 1])
+    return [number for number in numbers if number is not None]
 
 
 def text_of(numbers: Sequence[int], codec: TextCodec | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import time
@@ -31,6 +32,7 @@ from dltrain.config import Config
 from dltrain.errors import CheckpointError, ConfigError, DivergedError, DltrainError, Interrupted, TimeUp
 from dltrain.fingerprint import check_fingerprint, task_file
 from dltrain.guards import disk_errors, memory_errors
+from dltrain.history import History
 from dltrain.models import FittedModel
 from dltrain.redaction import holds_environment, redacted, redacted_values
 from dltrain.rollback import rolled_back
@@ -201,9 +203,11 @@ def _fit(
         warnings: what it should say after that.
     """
     write_json(folder.result, _RUNNING)
+    if parts.config.report:  # of an earlier end of the run; at this one it is written again
+        folder.report.unlink(missing_ok=True)
     handler = console.log_to(folder.log)
     described = environment.write_beside_training(folder, parts.shared.environment)
-    started = time.perf_counter()
+    started = time.perf_counter() - _spent(folder)
     status: dict[str, Any] = {"status": "failed"}
     try:
         without_gradients = gradient_free.notes(parts.config, parts.model, parts.data)
@@ -240,6 +244,11 @@ def _fit(
         result = _reported(trainer, folder, status, time.perf_counter() - started, handler)
     _check_completed(trainer, folder, parts.config)
     return Outcome(folder, parts, trainer, result)
+
+
+def _spent(folder: RunFolder) -> float:
+    """Returns how many seconds of training the rows say that a run goes on from."""
+    return math.fsum(row.get("epoch_seconds") or 0.0 for row in History(folder.metrics).rows())
 
 
 def _reported(

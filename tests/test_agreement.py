@@ -124,3 +124,14 @@ def test_what_a_run_came_to(tmp_path):
     assert agreement.last_figures(run(tmp_path / "run", THREE, test=0.5)) == {
         "train/loss": 1e-7, "test/loss": 0.5, "best train/loss": 0.5, "epoch of the best": 1,
     }  # fmt: skip
+
+
+def test_runs_without_a_step_in_common_are_told_so(tmp_path):
+    old, new = run(tmp_path / "old", [1.0, 0.5]), run(tmp_path / "new", [1.0, 0.5])
+    rows = [json.loads(line) for line in (new.metrics).read_text().splitlines()]
+    new.metrics.write_text("".join(json.dumps({**row, "step": row["step"] + 1}) + "\n" for row in rows))
+    for folder in (old, new):
+        (folder.path / "result.json").write_text(json.dumps({"status": "interrupted"}))
+    assert agreement.told(agreement.compare(old, new)) == (
+        "there is no figure to compare: the runs have no step in common at which both were evaluated"
+    )

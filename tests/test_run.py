@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from dltrain.callbacks.base import Callback
 from dltrain.errors import CheckpointError, ConfigError, Interrupted, MachineError, OutOfMemoryError
 from dltrain.fingerprint import fingerprint
 from dltrain.run_folder import RunFolder
+from dltrain.trainer import Trainer
 
 RAGGED = ("data=iris", "trainer.batch_size=32")  # 3 batches an epoch
 SAVE_ALL = ("callbacks.checkpoint.every_steps=1", "callbacks.checkpoint.min_seconds=0")
@@ -144,6 +146,25 @@ def test_an_extended_run_notes_what_changed(tmp_path):
     assert yaml.safe_load(folder.config.read_text(encoding="utf-8"))["trainer"]["max_epochs"] == 2
     assert [row["epoch"] for row in rows_of(folder.path)] == [1, 2]
     assert "resumed at epoch 1, step 3" in log_of(folder.path)
+
+
+def test_the_time_of_a_run_that_goes_on_is_that_of_all_its_rows(tmp_path):
+    train(tmp_path / "run", *RAGGED, "trainer.max_epochs=1", callbacks=("checkpoint",))
+    rows = tmp_path / "run" / "metrics.jsonl"
+    (row,) = rows_of(tmp_path / "run")
+    rows.write_text(json.dumps({**row, "epoch_seconds": 1000.0}) + "\n")
+    resume(tmp_path / "run", "trainer.max_epochs=2")
+    assert 1000 < result_of(tmp_path / "run")["seconds"] < 1100
+
+
+def test_the_report_of_an_earlier_end_is_none_of_a_run_that_goes_on(monkeypatch, tmp_path):
+    train(tmp_path / "run", *RAGGED, "trainer.max_epochs=1", "report=true", callbacks=("checkpoint",))
+    page = tmp_path / "run" / "report.html"
+    page.write_text("of one epoch")
+    monkeypatch.setattr(Trainer, "fit", lambda self: (_ for _ in ()).throw(RuntimeError("stopped")))
+    with pytest.raises(RuntimeError, match="stopped"):
+        resume(tmp_path / "run", "trainer.max_epochs=2")
+    assert not page.exists()
 
 
 def test_a_learning_rate_that_is_changed_holds_from_then_on(tmp_path):

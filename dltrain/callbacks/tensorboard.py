@@ -54,9 +54,9 @@ class TensorBoard(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         board = self.context.board
         board.open(trainer)
+        text = self.context.folder.config.read_text(encoding="utf-8")  # a resume may have changed it
+        board.text("config", "".join(f"    {line}\n" for line in text.splitlines()), trainer.state.step)
         if trainer.state.step == 0:
-            text = self.context.folder.config.read_text(encoding="utf-8")
-            board.text("config", "".join(f"    {line}\n" for line in text.splitlines()))
             if not self._is_of_sweep(trainer):
                 board.begin_session(_settings_of(self.context.container))
             if self.settings.graph:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dltrain.evaluation.loading import Loaded
+    from dltrain.readable import Entry
     from dltrain.run_folder import RunFolder
 
 _MOST_WORST = 1000
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = one_run.find(arguments.run)
 
     from dltrain import evaluation
-    from dltrain.coefficients import coefficients_of
+    from dltrain.coefficients import coefficients_of, of_logarithms
     from dltrain.console import log
     from dltrain.evaluation import loading, printing, writing
     from dltrain.guards import memory_errors
@@ -79,17 +80,19 @@ def run(arguments: argparse.Namespace) -> int:
     result |= {"overrides": arguments.overrides} if arguments.overrides else {}
     result |= {name: value for name, value in found.items() if name not in result}
     coefficients = coefficients_of(parts.model, parts.data, parts.loss)
-    result |= {} if coefficients is None else {"coefficients": coefficients}
+    result |= {} if coefficients is None else {"coefficients": coefficients, **of_logarithms(parts.loss)}
     heading = None if arguments.no_pictures else f"{folder.title}, {result['split']}"
     if arguments.json:
         print(json_text(result))
     else:
         what = "1 sample" if result["samples"] == 1 else f"{result['samples']:,} samples"
         title = f"{folder.title}: {what} of {loaded.described(split)}"
-        printing.show(result, title, coefficients_of_logarithms=parts.loss.link is not None)
-    written = writing.write(folder, result, heading)  # after they are told: the folder may be one to read alone
+        printing.show(result, title)
+    entries = _worst(loaded, split, arguments) if arguments.worst else []
+    written = writing.write(folder, result, heading)  # after all is told: the folder may be one to read alone
     if arguments.worst:
-        written += _worst(folder, loaded, split, arguments)
+        title = f"{folder.title}, {loaded.called(split)}: the largest losses"
+        written += writing.write_worst(folder, entries, parts.data, title)
     if not arguments.json:
         _tell(folder, written)
     return 0
@@ -111,10 +114,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--confidence {arguments.confidence:g}: give a share between 0 and 1, such as 0.95")
 
 
-def _worst(folder: RunFolder, loaded: Loaded, split: str, arguments: argparse.Namespace) -> list[Path]:
+def _worst(loaded: Loaded, split: str, arguments: argparse.Namespace) -> list[Entry]:
     """Looks for the worst errors in a pass of its own, and shows them."""
     from dltrain import device, worst
-    from dltrain.evaluation import printing, writing
+    from dltrain.evaluation import printing
     from dltrain.readable import Reader
 
     parts = loaded.parts
@@ -123,8 +126,7 @@ def _worst(folder: RunFolder, loaded: Loaded, split: str, arguments: argparse.Na
     entries = worst.find(parts.model, parts.split(split), reader, parts.loss, autocast, arguments.worst)
     if not arguments.json:
         printing.worst(entries)
-    heading = f"{folder.title}, {loaded.called(split)}: the largest losses"
-    return writing.write_worst(folder, entries, parts.data, heading)
+    return entries
 
 
 def _tell(folder: RunFolder, written: list[Path]) -> None:

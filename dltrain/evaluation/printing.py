@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dltrain.coefficients import LOGARITHM
 from dltrain.console import number
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ _CELL = 60
 Target = dict[str, Any]
 
 
-def show(evaluation: dict[str, Any], title: str, *, coefficients_of_logarithms: bool = False) -> None:
+def show(evaluation: dict[str, Any], title: str) -> None:
     """Prints what ``evaluation.json`` holds.
 
     Args:
         title: its first line.
-        coefficients_of_logarithms: whether the coefficients are those of the logarithm of a prediction.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     console.print(title, markup=False, soft_wrap=True)
@@ -45,7 +45,7 @@ def show(evaluation: dict[str, Any], title: str, *, coefficients_of_logarithms: 
         for part in _of_target(target):
             console.print(part, markup=False)
     if "coefficients" in evaluation:
-        what = "the logarithm of each prediction" if coefficients_of_logarithms else "each output"
+        what = "the logarithm of each prediction" if evaluation.get("coefficients_of") == LOGARITHM else "each output"
         console.print(f"what {what} adds for one more of a feature, in the data's own units", soft_wrap=True)
         console.print(_coefficients(evaluation["coefficients"]))
 

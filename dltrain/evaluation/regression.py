@@ -44,10 +44,11 @@ def residuals(true: Floats, predicted: Floats) -> dict[str, Any]:
         true, predicted: (N, D).
     """
     difference = (predicted - true).ravel()
-    step = max(1, -(-len(difference) // POINTS))
+    step = max(1, -(-len(difference) // POINTS))  # over samples, of which all outputs are kept
     return {
-        "true": true.ravel()[::step].tolist(),
-        "predicted": predicted.ravel()[::step].tolist(),
+        "true": true[::step].ravel().tolist(),
+        "predicted": predicted[::step].ravel().tolist(),
+        "values": len(difference),
         "mean": float(difference.mean()),
         "std": float(difference.std()),
         "quantiles": {

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from dltrain import __version__
+from dltrain import __version__, run_folder
 from dltrain.report.markup import Html, code, details, escaped, facts, heading, joined, paragraph
 from dltrain.report.page import Block, Section
 from dltrain.report.subject import Subject
@@ -84,16 +84,22 @@ def _line(text: str) -> Html:
 def again(subject: Subject) -> Section:
     """Returns how to repeat the run."""
     path, known = subject.folder.path, subject.environment
-    place = shlex.quote(str(path))
+    if run_folder.RUNS.parts[0] != path.parts[0]:  # as in other folders than that where the run was started
+        path = path.absolute()
+    folders = _flags(known, "--config-dir")
+    whole = subject.folder.config.name
     commands = [
         (
             "in the folder where the run was started: it is repeated, and the metrics are compared",
-            f"dltrain rerun {place}",
+            ["rerun", str(path), *folders],
         ),
-        ("a new run from the whole config", f"dltrain --config {shlex.quote(str(subject.folder.config))}"),
-        ("a new run from what was said on the command line", f"dltrain {_overrides(subject)}".strip()),
+        ("a new run from the whole config", [*folders, "--config", str(path / whole)]),
+        (
+            "a new run from what was said on the command line",
+            [*folders, *_flags(known, "--config"), *_overrides(subject)],
+        ),
     ]
-    lines = "\n".join(f"# {meaning}\n{command}" for meaning, command in commands)
+    lines = "\n".join(f"# {meaning}\n{shlex.join(['dltrain', *words])}" for meaning, words in commands)
     blocks: list[Block] = [Html(f'<pre class="commands">{escaped(lines)}</pre>')]
     version = known.get("dltrain")
     blocks.append(heading("What should be the same"))
@@ -108,15 +114,28 @@ def again(subject: Subject) -> Section:
     return Section("How to repeat it", blocks)
 
 
-def _overrides(subject: Subject) -> str:
+def _flags(known: dict[str, Any], flag: str) -> list[str]:
+    """Returns a flag of the command that trained the run, with its values, as often as it was given."""
+    command = known.get("command")
+    words = list(map(str, command)) if isinstance(command, list) else []
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        if word == flag:
+            found += [flag, following]
+        elif word.startswith(f"{flag}="):
+            found.append(word)
+    return found
+
+
+def _overrides(subject: Subject) -> list[str]:
     import yaml
 
     try:
         values = yaml.safe_load(subject.folder.overrides.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        return ""
+        return []
     words = [str(value) for value in values] if isinstance(values, list) else []
-    return shlex.join(word for word in words if not word.startswith(("run_dir=", "resume=")))  # that folder is taken
+    return [word for word in words if not word.startswith(("run_dir=", "resume="))]  # that folder is taken
 
 
 def _same(subject: Subject, known: dict[str, Any]) -> Iterator[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,20 +49,24 @@ def _evaluation(subject: Subject) -> tuple[dict[str, Any] | None, str]:
         if saved is None:
             return None, ""
         weights = f"checkpoint {saved.get('checkpoint', 'not known')}"
-        return saved, f"As evaluation.json has it: {saved.get('samples')} samples of {saved.get('split')}, {weights}."
+        other = saved.get("overrides")
+        of = f" of other data ({shlex.join(map(str, other))})" if isinstance(other, list) and other else ""
+        count = saved.get("samples")
+        samples = "1 sample" if count == 1 else f"{count} samples"
+        return saved, f"As evaluation.json has it: {samples} of {saved.get('split')}{of}, {weights}."
     from dltrain import evaluation
-    from dltrain.coefficients import coefficients_of
+    from dltrain.coefficients import coefficients_of, of_logarithms
 
     looking, split = subject.looking, subject.split
     parts = limited(subject.parts, split, looking.most)
     found = evaluation.of(parts, split, resamples=looking.resamples, seed=parts.config.seed)
     coefficients = coefficients_of(parts.model, parts.data, parts.loss)
     if coefficients is not None:
-        found["coefficients"] = coefficients
+        found |= {"coefficients": coefficients, **of_logarithms(parts.loss)}
     if saved is not None and saved.get("split") == split and _agree(saved.get("figures"), found["figures"]):
         found = _completed(found, saved)
     count, whole = found["samples"], len(subject.parts.data.splits[split])
-    of = f"{count:,} samples" if count == whole else f"{count:,} of the {whole:,} samples"
+    of = f"{count:,} sample{'' if count == 1 else 's'}" if count == whole else f"{count:,} of the {whole:,} samples"
     more = "" if count == whole else f" dltrain report {subject.folder.path} looks at all."
     same = (
         " These are the training samples."
@@ -82,9 +87,10 @@ def _saved(subject: Subject) -> dict[str, Any] | None:
 
 def _completed(found: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
     """Returns what was found with what ``evaluation.json`` has besides of the same samples and weights."""
-    more: dict[str, Any] = {
-        key: saved[key] for key in ("baselines", "confidence", "intervals") if key in saved and key not in found
-    }
+    keys = ["baselines", "confidence", "intervals"]
+    if found.get("confidence", saved.get("confidence")) != saved.get("confidence"):
+        keys.remove("baselines")  # whose intervals are of another level
+    more: dict[str, Any] = {key: saved[key] for key in keys if key in saved and key not in found}
     targets = {
         head: _completed(own, saved.get("targets", {}).get(head, {})) for head, own in found.get("targets", {}).items()
     }
@@ -110,7 +116,8 @@ def _of_target(found: dict[str, Any], name: str, target: str) -> Iterator[Block]
         yield from _residuals(found["residuals"], f"{name}-residuals", target)
     coefficients = found.get("coefficients")
     if coefficients:
-        yield heading("What each output adds for one more of a feature")
+        what = "the logarithm of each prediction" if found.get("coefficients_of") == "logarithm" else "each output"
+        yield heading(f"What {what} adds for one more of a feature")
         outputs = list(coefficients)
         rows = [[key, *(_text(coefficients[o].get(key)) for o in outputs)] for key in coefficients[outputs[0]]]
         yield table(["feature", *outputs], rows, numbers=range(1, len(outputs) + 1))
@@ -120,7 +127,7 @@ def _figures(found: dict[str, Any]) -> Html:
     figures, intervals = found.get("figures", {}), found.get("intervals", {})
     if not intervals:
         return table(["metric", "value"], ([name, _said(value)] for name, value in figures.items()), numbers=(1,))
-    share = f"{found.get('confidence', 0.95):.0%} interval"
+    share = f"{100 * found.get('confidence', 0.95):.4g}% interval"
     rows = ([name, _said(value), _ends(intervals.get(name))] for name, value in figures.items())
     return table(["metric", "value", share], rows, numbers=(1, 2))
 
@@ -176,7 +183,7 @@ def _classes(classes: Sequence[dict[str, Any]]) -> Iterator[Block]:
     names = [name for name in titles if any(name in one for one in classes)]
     shown = list(classes)
     if len(shown) > _MOST_CLASSES:
-        shown = sorted(shown, key=lambda one: rounded(one.get("f1")) or 0.0)[:_MOST_CLASSES]
+        shown = sorted(shown, key=lambda one: (not one.get("support"), rounded(one.get("f1")) or 0.0))[:_MOST_CLASSES]
         yield paragraph(f"The {len(shown)} of {len(classes):,} classes with the lowest F1.", "small")
     rows = [[one.get("name"), *(_text(one.get(n)) for n in names), f"{one.get('support', 0):,}"] for one in shown]
     header = ["class", *(titles[name] for name in names), "samples"]

@@ -186,13 +186,15 @@ def residuals(name: str, values: dict[str, Any], target: str = "") -> list[Chart
     diagonal = _diagonal("exact", min(xs), max(xs))
     scatter = layout(_HEIGHT, x=f"true{of}", y=f"predicted{of}", hovermode="closest")
     spread = {"type": "histogram", "x": all_rounded(b - a for a, b in known), "marker": {"color": COLORS[0]}}
-    count = layout(_HEIGHT, x="predicted less true", y="samples", bargap=0.04, showlegend=False)
+    count = layout(_HEIGHT, x="predicted less true", y="values", bargap=0.04, showlegend=False)
+    total = values.get("values")
+    some = f", {len(known):,} of {total:,} values" if isinstance(total, int) and total > len(true) else ""
     return [
         Chart(
             f"{name}-over-true",
             figure([points, diagonal], scatter),
-            "predicted over true values",
+            f"predicted over true values{some}",
             _HEIGHT,
         ),
-        Chart(f"{name}-spread", figure([spread], count), "how predicted less true values are spread", _HEIGHT),
+        Chart(f"{name}-spread", figure([spread], count), f"how predicted less true values are spread{some}", _HEIGHT),
     ]

@@ -14,7 +14,7 @@ from dltrain.errors import CheckpointError
 from dltrain.evaluate import apart
 from dltrain.generate import Choice
 from dltrain.models.seq2seq import Seq2Seq
-from dltrain.readable import codec_of, text_of
+from dltrain.readable import codec_of, text_of, with_unknown
 from dltrain.report.markup import paragraph, table
 from dltrain.report.page import Section
 from dltrain.report.subject import Subject
@@ -99,7 +99,7 @@ def _answers(parts: Parts, subject: Subject) -> Section | None:
                 said = generate.answered(parts.model, source, target, numbers, longest, Choice())
             except CheckpointError:
                 said = _NOTHING
-            true = text_of([number for number in answer if number > 0], target)
+            true = text_of(with_unknown(answer, target), target)
             rows.append([text_of(numbers, source), true, said])
     told = f"{len(rows)} samples spread over {subject.split}; the answer is written token by token, the likeliest each."
     return Section("What it answers", [paragraph(told), table(["asked", "true answer", "its answer"], rows)])

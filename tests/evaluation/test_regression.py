@@ -41,4 +41,14 @@ def test_of_many_pairs_some_are_kept_from_beginning_to_end():
     found = residuals(true, true + 1)
     assert len(found["true"]) == len(found["predicted"]) <= POINTS
     assert found["true"][0] == 0 and found["true"][-1] > 9_990
-    assert found["mean"] == 1 and found["std"] == 0
+    assert found["mean"] == 1 and found["std"] == 0 and found["values"] == 10_001
+
+
+@pytest.mark.parametrize("outputs", [2, 3, 24])
+def test_of_many_samples_with_several_outputs_all_outputs_are_kept(outputs):
+    true = np.arange(5_000.0)[:, None] * outputs + np.arange(outputs)
+    found = residuals(true, true + 1)
+    assert len(found["true"]) <= POINTS + outputs
+    assert (
+        np.bincount(np.array(found["true"], dtype=int) % outputs).tolist() == [len(found["true"]) // outputs] * outputs
+    )

@@ -114,6 +114,30 @@ def test_residuals_are_drawn_and_told(shown):
     assert found.parts["Evaluation"].facts["50% are below"] == "-0.2500"
 
 
+def test_how_many_of_the_values_are_drawn_is_told(shown):
+    found = shown({"figures": {}, "residuals": {"true": [1.0, 2.0], "predicted": [1.5, 1.0], "values": 4128}})
+    assert "predicted over true values, 2 of 4,128 values" in found.source
+    assert found.figures["evaluation-residuals-spread"]["layout"]["yaxis"]["title"]["text"] == "values"
+
+
+def test_other_data_and_other_levels_are_told(shown):
+    found = {"figures": {"loss": 0.5}, "confidence": 0.995, "intervals": {"loss": [0.25, 0.75]}}
+    part = shown({**found, "overrides": ["data.path=my other.csv"]}).parts["Evaluation"]
+    assert "30 samples of test of other data ('data.path=my other.csv'), checkpoint best-step-9" in part.text
+    assert part.tables[0][0] == ["metric", "value", "99.5% interval"]
+    kept = evaluation._completed({"confidence": 0.95}, {"confidence": 0.5, "baselines": [1]})
+    assert kept == {"confidence": 0.95}
+    assert evaluation._completed({"confidence": 0.5}, {"confidence": 0.5, "baselines": [1]})["baselines"] == [1]
+
+
+def test_of_very_many_classes_those_with_samples_come_first(shown):
+    classes = [{"name": f"rare{n}", "f1": 0.0, "support": 0} for n in range(60)]
+    classes += [{"name": f"often{n}", "f1": 0.9, "support": 9} for n in range(5)]
+    part = shown({"figures": {}, "classes": classes}).parts["Evaluation"]
+    names = [row[0] for row in part.tables[-1][1:]]
+    assert len(names) == 50 and names[:5] == [f"often{n}" for n in range(5)]
+
+
 def test_simple_guesses_stand_beside_the_model(shown):
     baseline = {"name": "majority", "figures": {"accuracy": 0.5}, "difference": {"accuracy": [0.25, 0.125, 0.375]}}
     part = shown({"figures": {"loss": 0.5, "accuracy": 0.75}, "baselines": [baseline]}).parts["Evaluation"]
@@ -138,6 +162,9 @@ def test_each_target_has_a_part_of_its_own(shown):
 def test_coefficients_are_a_table(shown):
     part = shown({"figures": {}, "coefficients": {"output": {"rooms": 1.5, "(intercept)": -2.0}}}).parts["Evaluation"]
     assert part.tables[-1] == [["feature", "output"], ["rooms", "1.5000"], ["(intercept)", "-2.0000"]]
+    found = {"figures": {}, "coefficients": {"output": {"rooms": 1.5}}, "coefficients_of": "logarithm"}
+    headings = shown(found).parts["Evaluation"].headings
+    assert headings[-1] == "What the logarithm of each prediction adds for one more of a feature"
 
 
 def test_a_damaged_evaluation_is_none(tmp_path):

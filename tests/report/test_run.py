@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 
 import pytest
 import torch
@@ -197,6 +198,19 @@ def test_the_layers_add_up_to_the_model(digits):
     assert sum(int(row[3].replace(",", "")) for row in table[1:]) == 50_826
     (table,) = [t for t in again(digits).parts["Model"].tables if t[0][0] == "layer"]
     assert table[0][-1] == "FLOPs" and table[2][-1] == "32,768"
+
+
+def test_what_repeats_a_run_has_the_folders_and_the_file_of_its_command(digits, tmp_path):
+    shutil.copytree(digits, tmp_path / "run")
+    path = tmp_path / "run" / "environment.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    known["command"] = ["dltrain", "--config-dir", "my configs", "--config=full.yaml", "imports=[my]", "--config-dir=b"]
+    path.write_text(json.dumps(known), encoding="utf-8")
+    text = again(tmp_path / "run").parts["How to repeat it"].text
+    folders = "--config-dir 'my configs' --config-dir=b"
+    assert f"dltrain rerun {tmp_path / 'run'} {folders}\n" in text
+    assert f"dltrain {folders} --config {tmp_path / 'run' / 'config.yaml'}\n" in text
+    assert f"dltrain {folders} --config=full.yaml data=digits model=mlp" in text
 
 
 def test_it_says_how_to_repeat_the_run(digits):
