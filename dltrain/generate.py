@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -45,14 +45,14 @@ class Choice:
     def write(
         self, writer: Writer, first: int, end: int | None, longest: int, tell: Tell | None = None
     ) -> list[list[int]]:
-        """Returns the tokens of each text that follow ``first``, as ``decoding`` has it.
+        """Returns the tokens of each text that follow ``first``, as ``decoding`` has it; of a beam all that it keeps.
 
         Args:
             tell: is given each token of a single text that is not searched with a beam, as soon as it is known.
         """
         if self.temperature == 0:
             found = search(writer, first, end=end, longest=longest, beam=self.beam, tell=tell)
-            return [list(text.tokens) for text in found[: self.samples]]
+            return [list(text.tokens) for text in found]
         generators = [torch.Generator() for _ in range(self.samples)]
         for number, generator in enumerate(generators):
             if self.seed is None:
@@ -107,7 +107,12 @@ def continuations(
     texts = choice.write(writer, numbers[-1], None, num_tokens, None if unfolding is None else unfolding.add)
     if unfolding is not None:
         unfolding.finish()
-    return [join(codec.vocabulary.decode([*numbers, *written]), codec.kind) for written in texts]
+    return _chosen((join(codec.vocabulary.decode([*numbers, *written]), codec.kind) for written in texts), choice)
+
+
+def _chosen(texts: Iterable[str], choice: Choice) -> list[str]:
+    """Returns as many texts as are wanted. A beam may find one text in several ways, cut at other places."""
+    return list(texts) if choice.temperature > 0 else list(dict.fromkeys(texts))[: choice.samples]
 
 
 def answer(model: Seq2Seq, source: TextCodec, target: TextCodec, prompt: str, longest: int, choice: Choice) -> str:
@@ -165,7 +170,9 @@ def answers(
     texts = choice.write(_Answering(model.eval(), numbers, unwritten), start, end, longest, take)
     if unfolding is not None:
         unfolding.finish()
-    return [join(target.vocabulary.decode(n for n in written if n != end), target.kind) for written in texts]
+    return _chosen(
+        (join(target.vocabulary.decode(n for n in written if n != end), target.kind) for written in texts), choice
+    )
 
 
 def read_prompt(codec: TextCodec, prompt: str, *, quietly: bool = False) -> list[int]:

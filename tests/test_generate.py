@@ -152,6 +152,23 @@ def test_several_texts_are_those_of_the_seeds_that_follow(trained):
     assert len(set(anew)) > 1
 
 
+def test_a_text_that_a_beam_finds_in_two_ways_is_told_once():
+    """Every pair of these tokens is as likely as the others, and "a" + "ab" spells what "aa" + "b" does."""
+
+    class Undecided(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, windows):
+            return torch.zeros(len(windows), 5) + self.weight
+
+    codec = TextCodec("syllable", Vocabulary(("a", "ab", "aa", "b")), 3)
+    found = continuations(Undecided(), codec, [4], 2, Choice(beam=16, samples=16))
+    pairs = ["".join(pair) for pair in itertools.product(codec.vocabulary.tokens, repeat=2)]
+    assert len(pairs) > len(set(pairs)) == len(found) and set(found) == {f"b{pair}" for pair in pairs}
+
+
 @pytest.mark.parametrize("choice", [Choice(temperature=100.0, top_k=1, seed=0), Choice(temperature=1.0, top_p=1e-6)])
 def test_what_is_narrowed_to_one_token_is_greedy(choice, trained):
     model, codec = trained("gru")
