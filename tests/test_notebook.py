@@ -330,6 +330,35 @@ def test_a_module_of_ones_own_is_found_when_its_run_is_loaded(work):
     assert done.stdout.startswith("(2, ")
 
 
+def test_a_module_that_is_edited_between_two_trainings_is_read_anew(work):
+    text = """
+from dataclasses import dataclass
+from dltrain import registry
+from dltrain.callbacks.base import Callback
+from dltrain.config import setting
+
+@dataclass(frozen=True)
+class Settings:
+    name: str = setting("Name of the callback.")
+
+@registry.register("callbacks", "noted_here", Settings)
+class Noted(Callback):
+    @classmethod
+    def figure_names(cls, settings):
+        return ["val/noted"]
+
+    def figures(self, row):
+        return {"val/noted": NUMBER}
+"""
+    words = [*QUICK, "imports=[edited_here]", "+callbacks.noted_here.name=noted_here"]
+    for number in ("1.0", "22.0"):
+        (work / "edited_here.py").write_text(text.replace("NUMBER", number))
+        assert dltrain.train(words, progress=False).history["val/noted"].tolist() == [float(number)] * 2
+    (work / "edited_here.py").write_text("a mistake")
+    with pytest.raises(ConfigError, match=r"imports: module 'edited_here' failed: invalid syntax"):
+        dltrain.train(words, progress=False)
+
+
 def test_without_streams_as_in_a_service_it_trains_too(work, monkeypatch):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)

@@ -16,6 +16,7 @@ import sys
 import traceback
 import typing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dltrain import config_files, redaction
@@ -34,6 +35,7 @@ from dltrain.config.schema import (
     TransferSettings,
 )
 from dltrain.config.settings import Limits, field_names, setting
+from dltrain.console import log
 from dltrain.errors import ConfigError
 
 __all__ = [
@@ -101,6 +103,29 @@ def _check_together(config: Config, problems: list[str]) -> None:
         problems.append(f"callbacks.{keepers[1]}: a run has one checkpoint callback, and callbacks.{keepers[0]} is one")
 
 
+# When the file of each module of the user's was written that was imported here, and its size.
+_stamps: dict[str, tuple[int, int] | None] = {}
+
+
+def _import_as_it_is(name: str) -> None:
+    """Imports a module, anew if its file has changed since: in a notebook it is edited between two trainings."""
+    module = sys.modules.get(name)
+    if module is not None and name in _stamps and _stamps[name] != _stamp(module):
+        log.info("imports: %s has changed, and is read anew", name)
+        importlib.reload(module)
+    else:
+        module = importlib.import_module(name)
+    _stamps[name] = _stamp(module)
+
+
+def _stamp(module: ModuleType) -> tuple[int, int] | None:
+    try:
+        known = Path(str(module.__file__)).stat()
+    except (AttributeError, OSError):
+        return None
+    return known.st_mtime_ns, known.st_size
+
+
 def import_modules(
     names: Any, search_paths: tuple[Path, ...], problems: list[str], distrusted: Path | None = None
 ) -> None:
@@ -120,7 +145,7 @@ def import_modules(
                 )
                 continue
         try:
-            importlib.import_module(str(name))
+            _import_as_it_is(str(name))
         except ModuleNotFoundError as error:
             if not f"{name}.".startswith(f"{error.name}."):
                 problems.append(f"imports: module '{name}' needs '{error.name}', which is not installed")
