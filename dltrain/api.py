@@ -246,6 +246,4 @@ def _as_guest(*, draws: bool = True) -> Iterator[None]:
     from dltrain import console, guest
 
     with guest.restored(draws=draws), console.lent(logging.INFO):
-        console.log.setLevel(logging.INFO)
-        console.log.propagate = False
         yield

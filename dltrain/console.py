@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,23 +134,38 @@ def is_notebook() -> bool:
     return type(sys.stdout).__module__.startswith("ipykernel.")
 
 
+_lending = threading.Lock()
+_borrowers = 0
+_before: tuple[Any, ...] = ()
+
+
 @contextlib.contextmanager
 def lent(level: int) -> Iterator[None]:
     """Shows log lines until the block ends; logging and Python's warnings are then as they were before.
 
+    Of several blocks at once, as of a prediction beside a training in another thread, the first says what is shown, and
+    the last one gives back.
+
     Args:
         level: of the lines that are shown, at least: logging.INFO, or logging.WARNING for those alone.
     """
-    before = (log.level, log.propagate, list(log.handlers), warnings.showwarning)
-    log.handlers = [handler for handler in log.handlers if not isinstance(handler, ConsoleHandler)]
-    log.addHandler(NotebookHandler(level))
-    log.setLevel(logging.INFO)
-    log.propagate = False
+    global _borrowers, _before
+    with _lending:
+        _borrowers += 1
+        if _borrowers == 1:
+            _before = (log.level, log.propagate, list(log.handlers), warnings.showwarning)
+            log.handlers = [handler for handler in log.handlers if not isinstance(handler, ConsoleHandler)]
+            log.addHandler(NotebookHandler(level))
+            log.setLevel(logging.INFO)
+            log.propagate = False
     try:
         yield
     finally:
-        log.setLevel(before[0])
-        log.propagate, log.handlers, warnings.showwarning = before[1:]
+        with _lending:
+            _borrowers -= 1
+            if _borrowers == 0:
+                log.setLevel(_before[0])
+                log.propagate, log.handlers, warnings.showwarning = _before[1:]
 
 
 class LogFile(logging.FileHandler):

@@ -330,6 +330,21 @@ def test_a_module_of_ones_own_is_found_when_its_run_is_loaded(work):
     assert done.stdout.startswith("(2, ")
 
 
+def test_logging_is_given_back_by_the_last_of_two_blocks_that_overlap(capsys):
+    """As of a prediction in one thread that begins during a training in another and outlives it."""
+    before = (console.log.level, console.log.propagate, list(console.log.handlers))
+    training, predicting = console.lent(logging.INFO), console.lent(logging.INFO)
+    training.__enter__()
+    predicting.__enter__()
+    console.log.info("once")
+    training.__exit__(None, None, None)
+    console.log.info("still shown")
+    predicting.__exit__(None, None, None)
+    assert (console.log.level, console.log.propagate, console.log.handlers) == before
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).splitlines() == ["once", "still shown"]
+
+
 def test_a_module_that_is_edited_between_two_trainings_is_read_anew(work):
     text = """
 from dataclasses import dataclass
