@@ -67,7 +67,11 @@ class _Values(Answer):
         self._scale = np.array(task.target_scale) if scaled else None
 
     def of(self, outputs: torch.Tensor) -> Columns:
-        return self._told(outputs if self._link is None else self._link(outputs), self.columns)
+        if self._link is None:
+            return self._told(outputs, self.columns)
+        values = self._link(outputs.double()).reshape(len(outputs), -1).numpy()  # small rates beside a large scale
+        values = values if self._scale is None else values * self._scale + self._shift
+        return dict(zip(self.columns, rounded(values, _FLOAT32_DIGITS).T, strict=True))
 
     def true(self, targets: torch.Tensor) -> Columns:
         kept = targets.reshape(len(targets), -1).float().numpy()

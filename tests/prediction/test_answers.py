@@ -110,3 +110,16 @@ def test_digits_that_say_something(value, expected):
 
 def test_what_cannot_be_rounded_stays():
     assert np.array_equal(rounded(np.array([np.nan, np.inf, -np.inf]), 6), [np.nan, np.inf, -np.inf], equal_nan=True)
+
+
+def test_small_rates_beside_a_large_scale_keep_their_digits():
+    """Counts with a few very large ones: the rate of a Poisson regression is not what its scaled target can tell."""
+    from training import settings_of
+
+    from dltrain import registry
+
+    task = Task("regression", SPEC, 1, target_shift=(2147.0,), target_scale=(20591.0,))
+    answers = Answers(task, registry.build("loss", settings_of("loss", "poisson"), task=task))
+    outputs = torch.tensor([[math.log(17.5387177)], [math.log(0.0627079)], [math.log(1e-5)], [12.0]])
+    found = answers.of(outputs)["prediction"]
+    assert found == pytest.approx(outputs.double().exp().flatten().numpy(), rel=1e-7)
