@@ -34,9 +34,9 @@ def section(subject: Subject) -> Section:
     blocks: list[Block] = list(_notes(subject, rows))
     loss = found.pop("loss", None)
     if loss is not None:
-        blocks.append(_chart("loss", "loss", loss, axis, _best(subject, "loss"), height=_HEIGHT))
+        blocks.append(_chart("loss", "loss", loss, axis, _best(subject, "loss", axis), height=_HEIGHT))
     small = [
-        _chart(f"metric-{place}", name, splits, axis, _best(subject, name))
+        _chart(f"metric-{place}", name, splits, axis, _best(subject, name, axis))
         for place, (name, splits) in enumerate(found.items())
     ]
     small += _rates(rows, axis)
@@ -98,13 +98,13 @@ def _by_metric(rows: Sequence[Row]) -> dict[str, dict[str, list[Any]]]:
     return found
 
 
-def _best(subject: Subject, metric: str) -> tuple[float, float] | None:
-    """Returns epoch and value of the best checkpoint where it was chosen by this metric."""
+def _best(subject: Subject, metric: str, axis: Axis) -> tuple[float, float] | None:
+    """Returns the epoch, or the step, and the value of the best checkpoint where it was chosen by this metric."""
     best = subject.result.get("best")
     if not isinstance(best, dict) or best.get("metric") != f"val/{metric}":
         return None
-    epoch, value = rounded(best.get("epoch")), rounded(best.get("value"))
-    return None if epoch is None or value is None else (epoch, value)
+    place, value = rounded(best.get(axis.title)), rounded(best.get("value"))
+    return None if place is None or value is None else (place, value)
 
 
 def _chart(
@@ -116,7 +116,7 @@ def _chart(
     height: int = _SMALL,
 ) -> Chart:
     traces = [line(_SPLITS[split][0], axis.values, values, _SPLITS[split][1]) for split, values in splits.items()]
-    if best is not None and axis.title == "epoch":
+    if best is not None:
         mark = {"symbol": "star", "size": 13, "color": EVALUATED, "line": {"width": 1, "color": "white"}}
         point = {"x": [best[0]], "y": [best[1]], "marker": mark, "hoverinfo": "skip"}
         traces.append({"type": "scatter", "mode": "markers", "name": "best", **point})

@@ -101,7 +101,8 @@ class Subject:
     @cached_property
     def targets(self) -> list[str]:
         """What the columns that are predicted are called; [] where the data have no such names."""
-        kept = {} if self.parts is None else self.parts.data.preprocessing
+        kept = self.task_file.get("preprocessing") if self.parts is None else self.parts.data.preprocessing
+        kept = kept if isinstance(kept, dict) else {}
         target = kept.get("targets", kept.get("target"))
         found = target if isinstance(target, list) else [target]
         names = [one.get("name") if isinstance(one, dict) else one for one in found]

@@ -70,6 +70,15 @@ def test_the_best_epoch_is_marked_on_its_metric_alone(drawn):
     assert (mark["name"], mark["x"], mark["y"]) == ("best", [2], [0.75])
 
 
+def test_where_an_epoch_has_several_rows_the_best_step_is_marked(drawn):
+    best = {"status": "done", "best": {"metric": "val/loss", "value": 0.5, "epoch": 0, "step": 10}}
+    figures, _ = drawn(
+        [row(0, 5, train_loss=1.0, val_loss=0.75), row(0, 10, train_loss=0.5, val_loss=0.5)], result=best
+    )
+    mark = figures["loss"]["data"][-1]
+    assert (mark["name"], mark["x"], mark["y"]) == ("best", [10], [0.5])
+
+
 def test_each_output_and_each_group_of_parameters_has_its_own(drawn):
     figures, _ = drawn([{**row(1, 1, train_loss=1.0), "train/가격/mae": 2.0, "val/가격/mae": 3.0, "lr/layers.*": 0.01}])
     assert figures["metric-0"]["layout"]["yaxis"]["title"]["text"] == "가격/mae"
