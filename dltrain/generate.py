@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dltrain.console import log
-from dltrain.data.text.tokens import END, PADDING, START, TextCodec, join, tokenize
+from dltrain.data.text.tokens import END, PADDING, START, TextCodec, join
 from dltrain.decoding import Tell, Writer, drawn, search
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.models import device_of
@@ -182,7 +182,7 @@ def read_prompt(codec: TextCodec, prompt: str, *, quietly: bool = False) -> list
         ConfigError: the prompt is empty, or holds only what the model has never seen.
     """
     numbers = codec.encode_prompt(prompt)
-    tokens = tokenize(prompt, codec.kind, codec.tokenizer)
+    tokens = codec.cut_prompt(prompt)
     unknown = [token for token, n in zip(tokens, numbers, strict=True) if n == codec.vocabulary.unknown]
     if len(unknown) == len(numbers):
         raise ConfigError(

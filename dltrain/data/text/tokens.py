@@ -140,6 +140,12 @@ class TextCodec:
         """
         return self.vocabulary.encode(tokenize(text, self.kind, self.tokenizer))
 
+    def cut_prompt(self, prompt: str) -> list[str]:
+        """Returns a prompt's tokens. Where a space is a token, one at the end stays: the next word is to be written."""
+        tokens = tokenize(prompt, self.kind, self.tokenizer)
+        goes_on = self.form != "sequence" and self.kind in ("syllable", "jamo") and prompt[-1:].isspace()
+        return [*tokens, " "] if tokens and goes_on and " " in self.vocabulary.tokens else tokens
+
     def encode_prompt(self, prompt: str) -> list[int]:
         """Returns the prompt's token numbers.
 
@@ -147,7 +153,7 @@ class TextCodec:
             ConfigError: the prompt is empty or holds a token that the vocabulary lacks.
             DataError: the library that the tokens need is not installed.
         """
-        tokens = tokenize(prompt, self.kind, self.tokenizer)
+        tokens = self.cut_prompt(prompt)
         if not tokens:
             raise ConfigError(f"the prompt is empty: give at least one {_called(self.kind)}")
         numbers = self.vocabulary.encode(tokens)

@@ -224,3 +224,19 @@ def test_types_are_numbered_over_chunks_as_over_one():
     words = [word for line in lines for word in line.split()]
     assert [names[number] for number in corpus.tokens] == words
     assert names[:-1] == list(dict.fromkeys(words))
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "tokens", "expected"),
+    [
+        ("syllable", "stream", ("영", "화", " "), [1, 2, 3]),
+        ("syllable", "windows", ("영", "화", " "), [1, 2, 3]),
+        ("syllable", "sequence", ("영", "화", " "), [1, 2]),  # of a question it says nothing
+        ("syllable", "stream", ("영", "화"), [1, 2]),
+        ("word", "stream", ("영화",), [1]),
+    ],
+)
+def test_a_space_at_the_end_of_a_prompt_is_a_token_where_spaces_are(kind, form, tokens, expected):
+    found = TextCodec(kind, Vocabulary(tokens), 5, form=form)
+    assert found.encode_prompt("영화  ") == expected
+    assert found.encode_prompt(" 영화") == [number for number in expected if number != 3]
