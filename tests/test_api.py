@@ -278,6 +278,9 @@ def test_defaults_of_the_caller_change_nothing_and_stay(load):
         torch.set_default_dtype(torch.float32)
         torch.set_default_device(None)
     pd.testing.assert_frame_equal(found, expected)
+    with torch.device("meta"):
+        pd.testing.assert_frame_equal(run.predict(np.ones((3, 4)), probabilities=True), expected)
+    assert torch.get_default_device().type == "cpu"
 
 
 def test_predicting_leaves_the_random_numbers_to_a_training_in_another_thread(load, monkeypatch):
