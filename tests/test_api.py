@@ -260,8 +260,9 @@ def test_a_model_that_its_caller_trains_predicts_in_evaluation_mode(load):
     run = load("iris")
     expected = run.predict(np.ones((3, 4)), probabilities=True)
     run.model.train()
+    last = list(run.model.modules())[-1].eval()  # as a layer that is frozen
     pd.testing.assert_frame_equal(run.predict(np.ones((3, 4)), probabilities=True), expected)
-    assert run.model.training
+    assert run.model.training and not last.training
     run.model.eval()
 
 

@@ -38,12 +38,13 @@ def predict(takes: Takes, x: Any, *, probabilities: bool, batch_size: int, stric
         _inputs(takes, x), answerer, batch_size, errors=not strict, strict=strict, may_all_be_bad=not strict
     )
     model = takes.trained.model
-    is_training = model.training  # set by the caller, who may have taught the model more
+    modes = [(module, module.training) for module in model.modules()]  # the caller may have taught the model more
     model.eval()
     try:
         parts = list(predictor.predicted())
     finally:
-        model.train(is_training)
+        for module, was_training in modes:
+            module.training = was_training
     names = list(parts[0]) if parts else list(answerer.columns)
     columns = {name: _joined([part[name] for part in parts], answerer.columns.get(name, False)) for name in names}
     if ERROR in columns and not any(columns[ERROR]):
