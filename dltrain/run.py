@@ -76,6 +76,8 @@ def train(config: Config, container: dict[str, Any], overrides: list[str], share
     signals = Signals()
     with signals.caught(), folder.locked():
         folder.check_new()  # another process may have trained here meanwhile
+        for begun in (folder.overrides, folder.task, folder.config):  # by a process that was killed before it was a run
+            sweep_temporary_files(folder.path, begun.name)
         with folder.begun_or_removed():
             write_file(folder.overrides, dump_yaml(redacted_values(overrides)))
             write_json(folder.task, task_file(parts.data, parts.fingerprints))

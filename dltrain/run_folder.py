@@ -264,9 +264,13 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def sweep_temporary_files(folder: Path) -> None:
-    """Removes what a killed process left of files that it had not finished."""
-    for path in folder.glob(".*.tmp"):
+def sweep_temporary_files(folder: Path, name: str = "*") -> None:
+    """Removes what a killed process left of files that it had not finished.
+
+    Args:
+        name: of the file, where the folder may hold what is not of a run.
+    """
+    for path in folder.glob(f".{name}.tmp" if name == "*" else f".{name}.*.tmp"):
         path.unlink(missing_ok=True)
 
 

@@ -107,6 +107,14 @@ def test_notes_on_the_data_are_said_once_in_the_log(tmp_path):
     assert log_of(tmp_path / "run").count("what is evaluated is the training data itself") == 1
 
 
+def test_what_a_kill_left_before_a_folder_was_a_run_goes_and_nothing_else(tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in (".task.json.4711.tmp", ".config.yaml.4711.tmp", ".mine.tmp", ".mine.task.json.1.tmp"):
+        (tmp_path / "run" / name).write_text("{")
+    train(tmp_path / "run", "trainer.max_epochs=1")
+    assert sorted(path.name for path in (tmp_path / "run").glob(".*")) == [".mine.task.json.1.tmp", ".mine.tmp"]
+
+
 def test_a_run_folder_is_used_once(tmp_path):
     train(tmp_path / "run", "trainer.max_epochs=1")
     with pytest.raises(ConfigError, match=r"holds a run already. Go on with it: dltrain resume"):
