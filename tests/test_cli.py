@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -683,14 +685,29 @@ def test_a_list_in_the_list_of_a_group_is_told(dltrain, work):
 
 
 @pytest.mark.parametrize(
-    ("said", "then"),
+    ("said", "is_busy", "then"),
     [
-        ({}, {"GOMP_SPINCOUNT": "1000"}),
-        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
-        ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+        ({}, True, {"GOMP_SPINCOUNT": "1000"}),
+        ({}, False, {}),
+        ({"OMP_WAIT_POLICY": "active"}, True, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "5"}, True, {"GOMP_SPINCOUNT": "5"}),
     ],
 )
-def test_threads_wait_asleep_unless_the_environment_says_how(said, then):
+def test_threads_wait_asleep_beside_others_unless_the_environment_says_how(said, is_busy, then, monkeypatch):
+    monkeypatch.setattr(cli, "_others_compute", lambda: is_busy)
     ours = dict(said)
     cli.let_threads_sleep(ours)
     assert ours == then
+
+
+@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="only Linux tells")
+def test_another_program_that_computes_is_noticed():
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        until = time.monotonic() + 30
+        while not cli._others_compute() and time.monotonic() < until:
+            pass
+        assert cli._others_compute() or cli._others_compute()
+    finally:
+        busy.kill()
+        busy.wait()
