@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dltrain import run_folder, saved
+from dltrain import config_files, run_folder, saved
 from dltrain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def load(
 ) -> Run:
     """Returns a run; see ``dltrain.load``."""
     folder = run_folder.find_run(str(run))
-    given = [config_dir] if isinstance(config_dir, (str, Path)) else config_dir or []
-    config = saved.load_config(saved.saved_config(folder), folder, [str(one) for one in given])
+    given = list(map(str, config_files.given_dirs(config_dir)))
+    config = saved.load_config(saved.saved_config(folder), folder, given)
     if device is not None:
         if device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device = {device!r}: must be auto, cpu or cuda")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dltrain import quick_yaml
+from dltrain.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent
 ENTRY = "train"
@@ -40,6 +42,18 @@ def user_dirs(given: list[str] | None = None) -> list[Path]:
     """Returns the user's YAML folders: ``--config-dir``, then those of ``DLTRAIN_CONFIG_PATH``, first one first."""
     listed = os.environ.get("DLTRAIN_CONFIG_PATH", "").split(os.pathsep)
     return [Path(folder).expanduser().resolve() for folder in [*(given or []), *listed] if folder]
+
+
+def given_dirs(given: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    """Returns the YAML folders that are given in Python: one, several or none.
+
+    Raises:
+        ConfigError: it is no folder and no list of folders.
+    """
+    folders = [given] if isinstance(given, (str, Path)) else given or []
+    if not isinstance(folders, Iterable) or not all(isinstance(folder, (str, Path)) for folder in folders):
+        raise ConfigError(f"config_dir = {given!r}: give a folder, or a list of folders")
+    return [Path(folder).expanduser().resolve() for folder in folders]
 
 
 def options(group: str, folders: list[Path] | None = None) -> dict[str, Path]:

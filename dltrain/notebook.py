@@ -35,7 +35,7 @@ def train(
 ) -> Run:
     """Trains a run, as ``dltrain key=value ...`` does; see ``dltrain.train``."""
     __tracebackhide__ = True  # from IPython: what it shows of a mistake in the config is the cell
-    folder = _as_guest(lambda: _trained(_checked(overrides), _folders(config_dir)), progress)
+    folder = _as_guest(lambda: _trained(_checked(overrides), config_files.given_dirs(config_dir)), progress)
     from dltrain.api import load
 
     return load(folder)
@@ -117,7 +117,7 @@ def sweep(
 ) -> Sweep:
     """Trains a sweep, as ``dltrain -m key=v1,v2 ...`` does; see ``dltrain.sweep``."""
     __tracebackhide__ = True
-    return Sweep(_as_guest(lambda: _swept(_checked(overrides), _folders(config_dir)), progress))
+    return Sweep(_as_guest(lambda: _swept(_checked(overrides), config_files.given_dirs(config_dir)), progress))
 
 
 def _swept(overrides: list[str], folders: list[Path]) -> Path:
@@ -165,13 +165,6 @@ def _checked(overrides: Sequence[str]) -> list[str]:
                 f"{text}: a flag of the command line. Here stand settings alone; config_dir is an argument"
             )
     return texts
-
-
-def _folders(config_dir: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    given = [config_dir] if isinstance(config_dir, (str, Path)) else config_dir or []
-    if not isinstance(given, Iterable) or not all(isinstance(folder, (str, Path)) for folder in given):
-        raise ConfigError(f"config_dir = {config_dir!r}: give a folder, or a list of folders")
-    return [Path(folder).expanduser().resolve() for folder in given]
 
 
 def _has_place() -> bool:

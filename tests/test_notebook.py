@@ -311,6 +311,10 @@ def test_the_package_alone_imports_nothing_heavy():
 def test_folders_that_are_none_are_told(work, given):
     with pytest.raises(ConfigError, match=r"config_dir = .*: give a folder, or a list of folders"):
         dltrain.train(QUICK, config_dir=given)
+    (work / "runs" / "a").mkdir(parents=True)
+    (work / "runs" / "a" / "config.yaml").write_text("seed: 0\n")
+    with pytest.raises(ConfigError, match=r"config_dir = .*: give a folder, or a list of folders"):
+        dltrain.load("runs/a", config_dir=given)
 
 
 def test_a_working_directory_that_is_gone_is_told(work, monkeypatch):
